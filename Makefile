@@ -1,0 +1,46 @@
+# The two commands: `make demo` and `make test`. Both set the environment up first; a second run reuses it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-stamp
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test setup check fmt proto bench clean help
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/'
+
+setup: $(STAMP) ## create .venv and install everything, from the pinned constraints
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[engine,server,test]'
+	@touch $(STAMP)
+
+demo: setup ## the main job, end to end, on text and models that are already here
+	$(BIN)/curator demo
+
+test: check ## format, lint, types, import contracts, then all tests
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+check: setup ## the static part of the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+fmt: setup ## format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proto: setup ## regenerate the gRPC stubs
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. proto/curator/api/v1/*.proto
+
+bench: setup ## the benchmarks behind the README's numbers
+	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file --quick; done
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The light gRPC client: no torch, no transformers, no datasets."""

@@ -1,0 +1,1 @@
+"""Choose continued-pretraining data by the neurons that independently trained language models share."""

@@ -1,0 +1,1 @@
+"""The wire contract: generated stubs, conversions, and the table of status codes."""

@@ -1,0 +1,113 @@
+"""Files that appear whole or not at all: write to a temporary name beside the target, flush to disk, rename.
+
+A reader never sees half a file, and a process killed at any moment leaves only ``*.partial-*`` names, which the next run
+removes. Folders become artifacts by the same rule: data first, manifest last, then one rename. Works on one local
+filesystem; it does not know remote stores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError
+
+_PARTIAL = ".partial-"
+
+
+def partial_name(target: Path) -> Path:
+    """The temporary name beside ``target`` that this process writes before the rename."""
+    return target.with_name(f"{target.name}{_PARTIAL}{os.getpid()}")
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[IO[bytes]]:
+    """Open a binary file that takes the name ``target`` only when the block ends without an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = partial_name(target)
+    try:
+        with temporary.open("wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(target)
+        sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder that takes the name ``target`` (replacing an old one) only when the block succeeds."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = partial_name(target)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if target.exists():
+            old = target.with_name(f"{target.name}{_PARTIAL}old-{os.getpid()}")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's directory entries, so that a rename survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write a JSON value atomically, two-space indented, keys in the order given, NaN refused."""
+    with atomic_file(target) as handle:
+        handle.write((json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, *, max_bytes: int = 256 << 20) -> Any:
+    """Read a JSON file. Raises ArtifactNotFoundError when absent, ArtifactError when damaged or over ``max_bytes``."""
+    try:
+        if path.stat().st_size > max_bytes:
+            raise ArtifactError(f"{path} is larger than {max_bytes} bytes; it is not one of our manifests.")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactNotFoundError(f"There is no file {path}; check the path.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path} is not valid JSON; delete it and build it again.") from error
+
+
+def remove_partials(folder: Path) -> int:
+    """Delete what killed processes left half-written in ``folder``; returns how many entries went."""
+    removed = 0
+    for entry in folder.glob(f"*{_PARTIAL}*"):
+        shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def inside(root: Path, name: str) -> Path:
+    """``root / name`` resolved, refused with ConfigError when it would leave ``root`` (``..``, absolute paths, links)."""
+    resolved_root = root.resolve()
+    candidate = (resolved_root / name).resolve()
+    if not candidate.is_relative_to(resolved_root):
+        raise ConfigError(f"The name {name!r} leaves the folder {root}; use a plain relative name.")
+    return candidate
+
+
+def curator_home() -> Path:
+    """The folder for artifacts: ``$CURATOR_HOME``, else ``~/.cache/curator``."""
+    configured = os.environ.get("CURATOR_HOME")
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "curator"

@@ -1,0 +1,1 @@
+"""Turning scored documents into kept and rejected shards; no model in sight."""

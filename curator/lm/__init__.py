@@ -1,0 +1,1 @@
+"""Language models, frozen: where their MLP neurons are, how they are loaded, tapped and fed."""

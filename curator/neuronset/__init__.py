@@ -1,0 +1,1 @@
+"""Choosing, calibrating and filing the neurons that filtering needs."""

@@ -1,0 +1,1 @@
+"""Matching the neurons of several models, with a null that says what chance would give."""

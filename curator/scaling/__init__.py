@@ -1,0 +1,1 @@
+"""How the number of Rosetta neurons grows with model size."""

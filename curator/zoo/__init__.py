@@ -1,0 +1,1 @@
+"""The bundled family of tiny models."""
