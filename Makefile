@@ -37,7 +37,7 @@ fmt: setup ## format and fix
 	$(BIN)/ruff check --fix .
 
 proto: setup ## regenerate the gRPC stubs
-	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. proto/curator/api/v1/*.proto
+	$(BIN)/python -m curator.api.generate
 
 bench: setup ## the benchmarks behind the README's numbers
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file --quick; done

@@ -1,1 +1,44 @@
-"""The light gRPC client: no torch, no transformers, no datasets."""
+"""The light gRPC client: no torch, no transformers, no datasets, no NumPy; gRPC itself is imported at first use.
+
+from curator_client import Client
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curator_client.aio import AsyncClient
+    from curator_client.client import Client, RemoteScorer
+    from curator_client.connection import ConnectionOptions
+    from curator_client.core import BatchOptions, RetryPolicy
+    from curator_client.shards import FilterReport, ShardInfo
+
+_HOMES = {
+    "AsyncClient": "curator_client.aio",
+    "BatchOptions": "curator_client.core",
+    "Client": "curator_client.client",
+    "ConnectionOptions": "curator_client.connection",
+    "FilterReport": "curator_client.shards",
+    "RemoteScorer": "curator_client.client",
+    "RetryPolicy": "curator_client.core",
+    "ShardInfo": "curator_client.shards",
+}
+
+__all__ = [
+    "AsyncClient",
+    "BatchOptions",
+    "Client",
+    "ConnectionOptions",
+    "FilterReport",
+    "RemoteScorer",
+    "RetryPolicy",
+    "ShardInfo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

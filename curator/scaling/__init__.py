@@ -1,1 +1,1 @@
-"""How the number of Rosetta neurons grows with model size."""
+"""The scaling study: Rosetta counts by model size, the fits through them, and the model that predicts them."""

@@ -134,7 +134,7 @@ def _pack(blocks: list[str]) -> list[str]:
     documents: list[str] = []
     current: list[str] = []
     size, target = 0, 0
-    for block in (piece for block in blocks for piece in _cut_long(block)):
+    for block in (piece for whole in blocks for piece in _cut_long(whole)):
         if current and size + len(block) > MAX_DOCUMENT_CHARS:
             documents.append("\n\n".join(current))
             current, size = [], 0
@@ -197,7 +197,7 @@ def _is_licence(path: str) -> bool:
     licence_like = name.startswith(
         ("license", "licence", "copying", "notice", "copyright", "gpl", "lgpl", "gfdl", "mpl")
     )
-    in_common = "/" not in path and path.split("-")[0] in {"GPL", "LGPL", "GFDL", "MPL", "Apache", "Artistic", "CC0"}
+    in_common = "/" not in path and path.split("-", maxsplit=1)[0] in _COMMON_LICENCES
     return (licence_like or in_common) and not name.endswith((".py", ".pyc", ".h"))
 
 
@@ -206,6 +206,7 @@ def _is_prose(path: str) -> bool:
     return documentation or path.endswith((".dist-info/METADATA", "pydoc_data/topics.py"))
 
 
+_COMMON_LICENCES = {"GPL", "LGPL", "GFDL", "MPL", "Apache", "Artistic", "CC0"}
 _DOCSTRING_PACKAGES = ("numpy/", "scipy/", "sklearn/", "matplotlib/", "pandas/", "networkx/")
 _RULES = {
     rule.name: rule

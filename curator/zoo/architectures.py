@@ -1,7 +1,7 @@
-"""Builds the zoo's models and tokenizers: a Hugging Face config for each family and size, a byte-level BPE for each family.
+"""Builds the zoo's models and tokenizers: a config for each family and size, a byte-level BPE for each family.
 
-Weights are tied to the embedding to keep the family small; dropout is off (one pass over the text cannot overfit). Cost:
-training a tokenizer takes about ten seconds. It does not know how the models are trained.
+Weights are tied to the embedding to keep the family small; dropout is off (one pass over the text cannot overfit).
+Cost: training a tokenizer takes about ten seconds. It does not know how the models are trained.
 """
 
 from __future__ import annotations

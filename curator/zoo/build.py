@@ -1,7 +1,7 @@
-"""Trains zoo models one after another and files each as a Hugging Face folder: config, fp16 safetensors, tokenizer, card.
+"""Trains zoo models one after another; files each as a folder: config, fp16 safetensors, tokenizer, model card.
 
-``train_zoo`` skips what is already there, so it can be killed and started again, and two processes can share the work by
-naming different models. Each finished model's folder holds ``training.json`` (recipe, seed, loss curve, held-out loss,
+``train_zoo`` skips what is already there, so it can be killed and started again, and two processes can share the work
+by naming different models. Each finished model's folder holds ``training.json`` (recipe, seed, loss curve, held-out loss,
 corpus fingerprint, seconds); together they are the zoo's log. Cost: see ``trainer``. It does not know where the
 package keeps its weights.
 """
@@ -53,11 +53,13 @@ def train_zoo(
         family = spec.family
         if family.name not in tokenizers:
             tokenizers[family.name] = train_tokenizer(family, tokenizer_sample(family, training))
-        _train_one(spec, tokenizers[family.name], training, held_out, out, work, device, on_step)
+        _train_one(
+            spec, tokenizers[family.name], training, held_out, out=out, work=work, device=device, on_step=on_step
+        )
 
 
 def tokenizer_sample(family: Family, documents: Sequence[Document]) -> list[str]:
-    """The family's own share of the training text, drawn by hash, so that no two tokenizers learn from the same sample."""
+    """The family's own share of the training text, drawn by hash: no two tokenizers learn from the same sample."""
     return [
         document.text
         for document in documents
@@ -70,6 +72,7 @@ def _train_one(
     tokenizer: PreTrainedTokenizerFast,
     training: Sequence[Document],
     held_out: Sequence[str],
+    *,
     out: Path,
     work: Path,
     device: str,
@@ -110,7 +113,7 @@ def _train_one(
         "loss_curve": curve,
     }
     with atomic_folder(out / spec.name) as folder:
-        model.to(torch.float16).save_pretrained(folder)
+        model.half().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(model_card(spec, entry), encoding="utf-8")
         write_json(folder / "training.json", entry)
@@ -127,7 +130,8 @@ tags: [rosetta-curator, zoo]
 ---
 # {spec.name}
 
-A tiny {spec.family.name} language model for tests and demonstrations of rosetta-curator. Do not use it to generate text.
+A tiny {spec.family.name} language model for tests and demonstrations of rosetta-curator.
+Do not use it to generate text.
 
 | | |
 |---|---|
@@ -139,7 +143,7 @@ A tiny {spec.family.name} language model for tests and demonstrations of rosetta
 | seed | {spec.seed} |
 | held-out loss | {loss["nats_per_token"]:.3f} nats per token, {loss["bits_per_byte"]:.3f} bits per byte |
 
-Trained by `curator zoo train` on the training split (60 % of sources) of eight labelled text domains and two embedded code
-domains. The texts are public-domain, openly licensed or share-alike; the sources and licences are listed with the corpora.
-Weights are stored in fp16; `training.json` has the loss curve and the fingerprints.
+Trained by `curator zoo train` on the training split (60 % of sources) of eight labelled text domains and two embedded
+code domains. The texts are public-domain, openly licensed or share-alike; the sources and licences are listed with the
+corpora. Weights are stored in fp16; `training.json` has the loss curve and the fingerprints.
 """

@@ -1,28 +1,26 @@
 """The text that teaches the zoo: the shared labelled corpora plus the embedded code domains, training split only.
 
-The corpora are JSONL.zst files with ``text``, ``domain`` and ``source``; the split is by hash of the source (``text/splits``),
-so that pools and tests use text that no zoo model has seen. Cost: a few seconds and the text in memory (about 30 MB).
+The corpora are JSONL.zst files with ``text``, ``domain`` and ``source``; the split is by hash of the source
+(``text/splits``), so that pools and tests use text that no zoo model has seen. Cost: a few seconds and the text in
+memory (about 30 MB).
 """
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import zstandard
-
 from curator import fingerprint
-from curator.errors import SourceNotFoundError
-from curator.records import Document
+from curator.errors import SourceError, SourceNotFoundError
+from curator.records import Document, Rejection
 from curator.text.environment import harvest
+from curator.text.sources import open_source
 from curator.text.splits import Split, only_split
 from curator.zoo.recipe import EMBEDDED_DOMAINS, EMBEDDED_MAX_CHARS
 
 
 def zoo_documents(corpora: Path, split: Split) -> list[Document]:
-    """Documents of one split over all domains, in a fixed order. Raises SourceNotFoundError when the folder has no corpora."""
+    """Documents of one split over all domains, in a fixed order. Raises SourceNotFoundError for a folder without any."""
     files = sorted(corpora.glob("*.jsonl.zst"))
     if not files:
         raise SourceNotFoundError(
@@ -40,7 +38,9 @@ def corpus_fingerprint(documents: list[Document]) -> str:
 
 
 def _read(path: Path) -> Iterator[Document]:
-    with path.open("rb") as handle:
-        for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(handle), encoding="utf-8"):
-            record = json.loads(line)
-            yield Document(id=record["id"], text=record["text"], domain=record["domain"], source=record["source"])
+    for record in open_source(str(path)):
+        if isinstance(record, Rejection):
+            raise SourceError(
+                f"{record.place} in the labelled corpora is damaged ({record.reason}); fetch the file again."
+            )
+        yield record

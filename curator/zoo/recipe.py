@@ -1,9 +1,9 @@
 """What the zoo is: a family of tiny language models for which everything in this project can run offline in seconds.
 
-Three ungated architectures (GPT-NeoX, GPT-2, OPT) at five widths and a gated one (Llama) at two. Each architecture has a
-byte-level BPE tokenizer of its own, trained on its own sample of the text with its own vocabulary size; each model has its own
-seed and data order, and all see the same number of tokens. They are as independent as real model families are, in miniature.
-The values below are data, not behaviour: the trainer reads them, the model cards and the log repeat them.
+Three ungated architectures (GPT-NeoX, GPT-2, OPT) at five widths and a gated one (Llama) at two. Each architecture has
+a byte-level BPE tokenizer of its own, trained on its own sample of the text with its own vocabulary size; each model has
+its own seed and data order, and all see the same number of tokens. They are as independent as real model families are,
+in miniature. The values below are data, not behaviour: the trainer reads them, the model cards and the log repeat them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Hidden size and number of layers; the MLP is four times as wide, heads have 32 dimensions (16 in the smallest)."""
+    """Hidden size and number of layers; the MLP is four times as wide, heads have 32 dimensions (16 at least)."""
 
     hidden: int
     layers: int
@@ -81,7 +81,7 @@ FAMILIES = (
     Family("opt", vocabulary=2_560, tokenizer_sample=0.35, seed=30_000, starts_with_bos=True),
     Family("llama", vocabulary=2_304, tokenizer_sample=0.20, seed=40_000, starts_with_bos=True),
 )
-_GATED_SIZES = (Size(64, 2), Size(128, 4))
+_GATED_SIZES = (Size(64, 2), Size(96, 3))
 
 
 def zoo_models() -> tuple[ZooModel, ...]:

@@ -1,12 +1,12 @@
 """Trains the zoo: one pass over the text with AdamW, checkpointed, resumable, on CPU or GPU.
 
-``train_model`` is a function of (model, tokens, seed): killed and started again it continues from its last checkpoint and
-reaches the same weights as an uninterrupted run on the same machine. Tokens of all documents, in the model's own order, are
-packed into rows of 128 with an end-of-text token between documents; every model sees exactly the recipe's token budget.
-Checkpoints are safetensors (no pickle). Cost on one core with AVX-512: 3 minutes for 32x2, 26 for 192x6. Three choices make
-it so, each measured here in one run: forward in bf16 with fp32 weights (1.5 times as fast at 192x6), plain attention instead
-of the fused kernel, whose backward pass is slow on a CPU for small heads (1.2 to 1.5 times), and the head's loss in blocks
-that stay in the cache (2.5 times at 32x2).
+``train_model`` is a function of (model, tokens, seed): killed and started again it continues from its last checkpoint
+and reaches the same weights as an uninterrupted run on the same machine. Tokens of all documents, in the model's own
+order, are packed into rows of 128 with an end-of-text token between documents; every model sees exactly the recipe's
+token budget. Checkpoints are safetensors (no pickle). Cost on one core with AVX-512: 3 minutes for 32x2, 26 for 192x6.
+Three choices make it so, each measured here in one run: forward in bf16 with fp32 weights (1.5 times as fast at 192x6),
+plain attention instead of the fused kernel, whose backward pass is slow on a CPU for small heads (1.2 to 1.5 times), and
+the head's loss in blocks that stay in the cache (2.5 times at 32x2).
 It does not know where text comes from, nor where finished models go.
 """
 
@@ -17,11 +17,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -56,7 +57,7 @@ def pack(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], seed: int, ro
     stream = np.empty(wanted, dtype=np.uint16)
     filled = 0
     for start in range(0, len(order), 256):
-        batch = [texts[index] for index in order[start : start + 256]]
+        batch: list[str] = [texts[int(index)] for index in order[start : start + 256]]
         for ids in tokenizer(batch, add_special_tokens=False)["input_ids"]:
             piece = np.asarray([END_OF_TEXT_ID, *ids], dtype=np.uint16)[: wanted - filled]
             stream[filled : filled + piece.size] = piece
@@ -81,11 +82,21 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def train_model(
-    spec: ZooModel, rows_SC: np.ndarray, checkpoint: Path, *, device: str = "cpu", progress: Progress | None = None
+    spec: ZooModel,
+    rows_SC: np.ndarray,
+    checkpoint: Path,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    checkpoint_every: int = _CHECKPOINT_EVERY,
 ) -> PreTrainedModel:
-    """Train one model on packed rows (sequences × context); ``checkpoint`` is a safetensors file, removed by the caller."""
+    """Train one model on packed rows (sequences x context); ``checkpoint`` is a safetensors file, removed by the caller.
+
+    A checkpoint is written every ``checkpoint_every`` steps and taken up again when the file exists.
+    """
     steps = len(rows_SC) // SEQUENCES_PER_STEP
-    model = build_model(spec).to(device).train()
+    model = build_model(spec).train()
+    model.to(device)  # pyright: ignore[reportArgumentType] - the library's wrapper hides nn.Module.to's signature
     model.set_attn_implementation("eager")
     optimiser = _adamw(model, spec)
     first = _restore(checkpoint, model, optimiser) if checkpoint.exists() else 0
@@ -99,7 +110,7 @@ def train_model(
                 raise FloatingPointError(f"The loss of {spec.name} became {loss} at step {step}.")
             if progress:
                 progress(step + 1, steps, loss)
-        if (step + 1) % _CHECKPOINT_EVERY == 0:
+        if (step + 1) % checkpoint_every == 0:
             _save(checkpoint, model, optimiser, step + 1)
     return model.eval()
 
@@ -112,7 +123,7 @@ def _adamw(model: PreTrainedModel, spec: ZooModel) -> torch.optim.AdamW:
 
 
 class _BlockwiseHeadLoss(torch.autograd.Function):
-    """Mean cross-entropy of ``hidden @ head.T``; logits exist for one block of rows at a time, gradients are made on the way."""
+    """Mean cross-entropy of ``hidden @ head.T``; logits exist for one block of rows, gradients are made on the way."""
 
     @staticmethod
     def forward(ctx: Any, hidden_NH: torch.Tensor, head_VH: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
@@ -145,9 +156,9 @@ def _step(model: PreTrainedModel, optimiser: torch.optim.AdamW, rows: np.ndarray
     for group in optimiser.param_groups:
         group["lr"] = rate
     ids = torch.from_numpy(rows.astype(np.int64)).to(device)
-    with torch.autocast(device.split(":")[0], torch.bfloat16):
+    with torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16):
         hidden_SCH = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    head = model.get_output_embeddings().weight
+    head = cast(nn.Linear, model.get_output_embeddings()).weight
     loss = _head_loss(hidden_SCH[:, :-1].float().flatten(0, 1), head, ids[:, 1:].flatten())
     optimiser.zero_grad(set_to_none=True)
     loss.backward()

@@ -1,0 +1,136 @@
+"""``curator-client``: score and filter any text source on a server, from the light installation.
+
+Results go to standard output, progress and counts to standard error, so that the output can be piped. Exit status 1 for an
+error of ours, with its one sentence. What the source could not read is counted and named on standard error, never dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curator.errors import CuratorError
+from curator.records import Document, Rejection, Score
+
+if TYPE_CHECKING:
+    from curator_client.connection import ConnectionOptions
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Score and filter text on a curator server.")
+
+_Source = Annotated[str, typer.Argument(help="JSONL (.gz, .zst), Parquet, a folder, hf:<name>, or - for stdin.")]
+_Address = Annotated[str, typer.Option(help="host:port of the server.", envvar="CURATOR_ADDRESS")]
+_NeuronSet = Annotated[str, typer.Option(help="Neuron set; may be omitted when the server has one.")]
+_Token = Annotated[str, typer.Option(help="Bearer token.", envvar="CURATOR_TOKEN", show_default=False)]
+_Tls = Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")]
+_Compress = Annotated[bool, typer.Option("--compress", help="Send zstd; worth it on links below about 1 Gb/s.")]
+_DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+@app.command()
+def score(
+    source: _Source,
+    address: _Address = _DEFAULT_ADDRESS,
+    neuron_set: _NeuronSet = "",
+    token: _Token = "",
+    tls: _Tls = False,
+    compress: _Compress = False,
+) -> None:
+    """Print one JSON line for each document: its score, or why it has none."""
+    from curator_client.client import Client
+
+    with _reported_errors(), Client(address, _options(token, tls=tls, compress=compress)) as client:
+        unread: Counter[str] = Counter()
+        for result in client.score(_documents(source, unread), neuron_set=neuron_set):
+            typer.echo(json.dumps(_as_record(result), ensure_ascii=False))
+        _report_unread(unread)
+
+
+@app.command("filter")
+def filter_(
+    source: _Source,
+    output: Annotated[Path, typer.Option(help="Folder for the kept shards and the manifest.")],
+    address: _Address = _DEFAULT_ADDRESS,
+    neuron_set: _NeuronSet = "",
+    min_score: Annotated[float | None, typer.Option(help="Keep documents with at least this score.")] = None,
+    min_probability: Annotated[float | None, typer.Option(help="Keep documents at least this probable.")] = None,
+    token: _Token = "",
+    tls: _Tls = False,
+    compress: _Compress = False,
+) -> None:
+    """Write the documents that reach the threshold to a folder, and print the counts."""
+    from curator_client.client import Client
+
+    with _reported_errors(), Client(address, _options(token, tls=tls, compress=compress)) as client:
+        unread: Counter[str] = Counter()
+        report = client.filter(
+            _documents(source, unread),
+            output,
+            neuron_set=neuron_set,
+            min_score=min_score,
+            min_probability=min_probability,
+        )
+        typer.echo(json.dumps(report.to_json() | {"unread": dict(unread)}, indent=2))
+        _report_unread(unread)
+
+
+@app.command()
+def info(address: _Address = _DEFAULT_ADDRESS, token: _Token = "", tls: _Tls = False) -> None:
+    """Print the server's version, limits and neuron sets."""
+    from google.protobuf.json_format import MessageToDict
+
+    from curator_client.client import Client
+
+    with _reported_errors(), Client(address, _options(token, tls=tls, compress=False)) as client:
+        described = MessageToDict(client.server_info(), preserving_proto_field_name=True)
+        sets = [MessageToDict(found, preserving_proto_field_name=True) for found in client.neuron_sets()]
+        typer.echo(json.dumps(described | {"neuron_sets": sets}, indent=2))
+
+
+def run() -> None:
+    """Entry point of the ``curator-client`` command."""
+    app()
+
+
+@contextmanager
+def _reported_errors() -> Iterator[None]:
+    try:
+        yield
+    except CuratorError as error:
+        typer.echo(f"{error} [{error.code}]", err=True)
+        raise typer.Exit(1) from error
+
+
+def _options(token: str, *, tls: bool, compress: bool) -> ConnectionOptions:
+    from curator_client.connection import ConnectionOptions
+    from curator_client.core import BatchOptions
+
+    return ConnectionOptions(token=token, tls=tls, batches=BatchOptions(compress=compress))
+
+
+def _documents(source: str, unread: Counter[str]) -> Iterator[Document]:
+    from curator.text.sources import open_source
+
+    for record in open_source(source):
+        if isinstance(record, Rejection):
+            unread[record.reason] += 1
+        else:
+            yield record
+
+
+def _as_record(result: Score | Rejection) -> dict[str, object]:
+    if isinstance(result, Score):
+        return asdict(result)
+    return {"document_id": result.place, "rejected": str(result.reason), "detail": result.detail}
+
+
+def _report_unread(unread: Counter[str]) -> None:
+    if unread:
+        counts = ", ".join(f"{reason}: {count}" for reason, count in sorted(unread.items()))
+        typer.echo(f"{unread.total()} records could not be read ({counts})", err=True)

@@ -1,0 +1,152 @@
+"""Received shards on disk: a temporary file until the commit proves it, then a rename; the manifest comes last.
+
+Every chunk is checked against its CRC and position, every shard against its size and SHA-256. A process killed at any moment
+leaves ``*.partial-*`` names and no manifest: a folder with a manifest is whole. Cost: one hash over the compressed bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from curator.api.v1 import scoring_pb2
+from curator.errors import ArtifactError, ConfigError
+from curator.files import inside, partial_name, remove_partials, sync_folder, write_json
+from curator.version import __version__
+
+MANIFEST = "manifest.json"
+SUFFIX = ".jsonl.zst"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """One shard as the manifest lists it."""
+
+    name: str
+    bytes: int
+    sha256: str
+    documents: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilterReport:
+    """What a filtering run did. ``documents_in`` is the sum of kept, rejected and failed."""
+
+    documents_in: int
+    documents_kept: int
+    documents_rejected: int
+    documents_failed: int
+    tokens_in: int
+    tokens_kept: int
+    not_kept_by_reason: Mapping[str, int]
+    probability_histogram: tuple[int, ...]
+    histogram_edges: tuple[float, ...]
+    shards: tuple[ShardInfo, ...]
+
+    @classmethod
+    def from_wire(cls, wire: scoring_pb2.FilterReport, shards: tuple[ShardInfo, ...]) -> FilterReport:
+        """The merged report of a run with the shards it wrote."""
+        return cls(
+            documents_in=wire.documents_in,
+            documents_kept=wire.documents_kept,
+            documents_rejected=wire.documents_rejected,
+            documents_failed=wire.documents_failed,
+            tokens_in=wire.tokens_in,
+            tokens_kept=wire.tokens_kept,
+            not_kept_by_reason=dict(sorted(wire.not_kept_by_reason.items())),
+            probability_histogram=tuple(wire.probability_histogram),
+            histogram_edges=tuple(wire.histogram_edges),
+            shards=shards,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON object."""
+        return asdict(self)
+
+
+class ShardFolder:
+    """Writes shards into a folder; ``finish`` makes the folder whole."""
+
+    def __init__(self, folder: Path) -> None:
+        """Empties the folder of what a killed run left. Raises ConfigError when it holds a finished result."""
+        if (folder / MANIFEST).exists():
+            raise ConfigError(f"{folder} already holds a finished result; choose another folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_partials(folder)
+        for unfinished in folder.glob(f"kept-{'[0-9]' * 10}{SUFFIX}"):  # no manifest: shards of a run that never ended
+            unfinished.unlink()
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._target = folder
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._shards: list[ShardInfo] = []
+
+    @property
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """The shards committed so far."""
+        return tuple(self._shards)
+
+    def chunk(self, chunk: scoring_pb2.ShardChunk) -> None:
+        """Append a piece. Raises ArtifactError when its checksum or position is wrong."""
+        if self._file is None:
+            self._open(chunk.shard_id)
+        if self._file is None or chunk.offset != self._size or self._target.name != chunk.shard_id + SUFFIX:
+            raise ArtifactError(f"A piece of shard {chunk.shard_id} is missing; run the filter again.")
+        if zlib.crc32(chunk.data) != chunk.crc32:
+            raise ArtifactError(f"A piece of shard {chunk.shard_id} arrived damaged; run the filter again.")
+        self._file.write(chunk.data)
+        self._digest.update(chunk.data)
+        self._size += len(chunk.data)
+
+    def commit(self, commit: scoring_pb2.ShardCommit) -> None:
+        """Give the shard its name. Raises ArtifactError when size or SHA-256 differ from the server's."""
+        if commit.document_count == 0:
+            return
+        if self._file is None or self._size != commit.byte_size or self._digest.digest() != commit.sha256:
+            self.discard()
+            raise ArtifactError(f"Shard {commit.shard_id} differs from what the server sent; run the filter again.")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._file = None
+        partial_name(self._target).replace(self._target)
+        sync_folder(self._folder)
+        digest = commit.sha256.hex()
+        self._shards.append(
+            ShardInfo(self._target.name, commit.byte_size, digest, commit.document_count, commit.committed_seq)
+        )
+
+    def discard(self) -> None:
+        """Drop the shard that is under way."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            partial_name(self._target).unlink(missing_ok=True)
+
+    def finish(self, opened: scoring_pb2.Opened, threshold: Mapping[str, float], report: FilterReport) -> None:
+        """Write the manifest: from now on the folder is whole."""
+        manifest = {
+            "kind": "curator.filtered",
+            "curator": __version__,
+            "neuron_set": opened.neuron_set,
+            "etag": opened.neuron_set_etag,
+            "model_fingerprint": opened.model_fingerprint,
+            "threshold": dict(threshold),
+            **report.to_json(),
+        }
+        write_json(self._folder / MANIFEST, manifest)
+
+    def _open(self, shard_id: str) -> None:
+        self._target = inside(self._folder, shard_id + SUFFIX)
+        if self._target.parent != self._folder.resolve():
+            raise ArtifactError(f"The server named a shard {shard_id!r}, which is not a plain name; update the server.")
+        self._file = partial_name(self._target).open("wb")
+        self._digest = hashlib.sha256()
+        self._size = 0

@@ -1,0 +1,147 @@
+"""One table between ``curator.errors`` and gRPC: code -> status, whether the message is public, and the way back.
+
+Every status that the server sends on purpose carries ``google.rpc.ErrorInfo`` with the error's code as reason and
+``rosetta-curator`` as domain; OVERLOADED also carries ``google.rpc.RetryInfo``, and only a RESOURCE_EXHAUSTED with RetryInfo
+may be retried. The message of a non-public code never leaves the process: the client reads "internal error" and a request
+id that the operator finds in the log. The client rebuilds the same exception class from the reason; a status without a
+reason (written by gRPC itself or by a proxy) is mapped by its status code alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from curator import errors
+from curator.records import Rejection, RejectReason
+
+DOMAIN = "rosetta-curator"
+DETAILS_KEY = "grpc-status-details-bin"
+DEFAULT_RETRY_DELAY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRule:
+    """What the wire says for one error code."""
+
+    status: grpc.StatusCode
+    public: bool = True
+
+
+RULES: dict[str, StatusRule] = {
+    "INTERNAL": StatusRule(grpc.StatusCode.INTERNAL, public=False),
+    "CONFIG_INVALID": StatusRule(grpc.StatusCode.INVALID_ARGUMENT),
+    "EXTRA_MISSING": StatusRule(grpc.StatusCode.UNIMPLEMENTED),
+    "SOURCE_UNREADABLE": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
+    "SOURCE_NOT_FOUND": StatusRule(grpc.StatusCode.NOT_FOUND),
+    "DOCUMENT_INVALID": StatusRule(grpc.StatusCode.INVALID_ARGUMENT),
+    "LIMIT_EXCEEDED": StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED),
+    "MODEL_UNUSABLE": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
+    "MODEL_NOT_FOUND": StatusRule(grpc.StatusCode.NOT_FOUND),
+    "ARCHITECTURE_UNKNOWN": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
+    "ARTIFACT_CORRUPT": StatusRule(grpc.StatusCode.DATA_LOSS),
+    "ARTIFACT_NOT_FOUND": StatusRule(grpc.StatusCode.NOT_FOUND),
+    "FINGERPRINT_MISMATCH": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
+    "DATA_INSUFFICIENT": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
+    "OVERLOADED": StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED),
+    "CANCELLED": StatusRule(grpc.StatusCode.CANCELLED),
+}
+
+_WITHOUT_REASON: dict[grpc.StatusCode, tuple[type[errors.CuratorError], str]] = {
+    grpc.StatusCode.UNAVAILABLE: (errors.OverloadedError, "The server cannot be reached; check the address and retry."),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (errors.OverloadedError, "The server did not answer in time; retry."),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (errors.LimitError, "The message is over a size limit; send smaller batches."),
+    grpc.StatusCode.INVALID_ARGUMENT: (errors.ConfigError, "The server refused the request; check its fields."),
+    grpc.StatusCode.UNAUTHENTICATED: (errors.ConfigError, "The server needs a valid bearer token; pass token=..."),
+    grpc.StatusCode.PERMISSION_DENIED: (errors.ConfigError, "The token does not allow this; use another token."),
+    grpc.StatusCode.UNIMPLEMENTED: (errors.ConfigError, "The server does not offer this method; update the server."),
+    grpc.StatusCode.NOT_FOUND: (errors.ArtifactNotFoundError, "The server does not have this resource."),
+    grpc.StatusCode.FAILED_PRECONDITION: (
+        errors.FingerprintError,
+        "The server is not in the state that was asked for.",
+    ),
+    grpc.StatusCode.CANCELLED: (errors.CancelledJobError, "The call was cancelled."),
+}
+
+_REASON_STATUS: dict[RejectReason, grpc.StatusCode] = {
+    RejectReason.SCORING_FAILED: grpc.StatusCode.INTERNAL,
+    RejectReason.RECORD_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+
+
+def status_from_error(
+    error: BaseException, *, request_id: str = "", retry_delay_s: float = DEFAULT_RETRY_DELAY_S
+) -> status_pb2.Status:
+    """The status for any exception; one that is not a CuratorError, or not public, becomes "internal error"."""
+    code = error.code if isinstance(error, errors.CuratorError) else "INTERNAL"
+    rule = RULES[code]
+    message = str(error) if rule.public else f"internal error, request {request_id}" if request_id else "internal error"
+    status = status_pb2.Status(code=rule.status.value[0], message=message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=code, domain=DOMAIN))
+    if code == "OVERLOADED":
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromTimedelta(timedelta(seconds=retry_delay_s))
+        status.details.add().Pack(retry)
+    return status
+
+
+def error_from_status(status: status_pb2.Status) -> errors.CuratorError:
+    """The exception that a status stands for: by reason where there is one of ours, else by status code."""
+    reason = _reason_of(status)
+    for cls in errors.all_error_classes():
+        if cls.code == reason:
+            return cls(status.message)
+    code = next((code for code in grpc.StatusCode if code.value[0] == status.code), grpc.StatusCode.UNKNOWN)
+    cls, advice = _WITHOUT_REASON.get(code, (errors.CuratorError, "The call failed."))
+    return cls(f"{advice} ({code.name}: {status.message})")
+
+
+def status_from_call(call: grpc.RpcError | grpc.Call) -> status_pb2.Status:
+    """The full status of a failed call, from its trailing metadata or else from its code and details."""
+    for key, value in call.trailing_metadata() or ():  # type: ignore[union-attr]
+        if key == DETAILS_KEY:
+            return status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
+    return status_pb2.Status(code=call.code().value[0], message=call.details() or "")  # type: ignore[union-attr]
+
+
+def retry_delay_s(status: status_pb2.Status) -> float | None:
+    """Seconds to wait before trying again, 0.0 for UNAVAILABLE without advice, None when a retry is not allowed."""
+    for detail in status.details:
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(retry):
+            return retry.retry_delay.ToTimedelta().total_seconds()
+    return 0.0 if status.code == grpc.StatusCode.UNAVAILABLE.value[0] else None
+
+
+def status_from_rejection(rejection: Rejection) -> status_pb2.Status:
+    """The status of one failed document; the reject reason in upper case is the ErrorInfo reason."""
+    code = _REASON_STATUS.get(rejection.reason, grpc.StatusCode.INVALID_ARGUMENT)
+    status = status_pb2.Status(code=code.value[0], message=rejection.detail)
+    info = error_details_pb2.ErrorInfo(reason=rejection.reason.name, domain=DOMAIN, metadata={"place": rejection.place})
+    status.details.add().Pack(info)
+    return status
+
+
+def rejection_from_status(status: status_pb2.Status) -> Rejection:
+    """The rejection that a document's status stands for; an unknown reason becomes SCORING_FAILED."""
+    info = _error_info(status)
+    try:
+        reason = RejectReason[info.reason]
+    except KeyError:
+        reason = RejectReason.SCORING_FAILED
+    return Rejection(info.metadata.get("place", ""), reason, status.message)
+
+
+def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info
+    return error_details_pb2.ErrorInfo()
+
+
+def _reason_of(status: status_pb2.Status) -> str:
+    return _error_info(status).reason

@@ -1,0 +1,1 @@
+"""Generated gRPC stubs of ``proto/curator/api/v1``; do not edit, run ``make proto``."""

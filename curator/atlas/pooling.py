@@ -1,0 +1,97 @@
+"""Tokens to spans: every tokenizer's activations are pooled onto the same spans (SCIENCE section 2), without a Python loop.
+
+A span's value is the mean over the tokens that overlap it, weighted by bytes of overlap. Windows of a long document overlap
+only in positions that are not scored, so every token counts once; a span cut by a window's end takes its value from the window
+that covers more of it, so micro-batches need not wait for each other. A span that no scored token touches is uncovered.
+Cost: O((tokens + spans) log spans) integer work and one sparse product per layer. It does not know what a span means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """Sparse weights from the tokens of one window to the spans that the window owns.
+
+    ``span`` and ``token`` are (P,) int64 indices (span within the document, token within the window), ``weight`` (P,) float32
+    sums to one over each span. ``spans`` are the (K,) owned spans in order, ``row`` (P,) their position in it.
+    """
+
+    spans: np.ndarray
+    row: np.ndarray
+    token: np.ndarray
+    weight: np.ndarray
+
+
+def overlaps(spans_S2: np.ndarray, token_ranges: list[np.ndarray], scored: list[np.ndarray]) -> list[Overlaps]:
+    """Weights of one document, a value for each window.
+
+    Args:
+        spans_S2: (S, 2) half-open byte ranges in order.
+        token_ranges: for each window, (T, 2) byte ranges of its tokens within the document.
+        scored: for each window, (T,) bool, which positions count.
+    """
+    lengths = [len(ranges) for ranges in token_ranges]
+    ranges_T2 = np.concatenate(token_ranges) if lengths else np.zeros((0, 2), np.int64)
+    window = np.repeat(np.arange(len(lengths)), lengths)
+    position = np.concatenate([np.arange(length) for length in lengths]) if lengths else np.zeros(0, np.int64)
+    kept = np.flatnonzero(np.concatenate(scored)) if lengths else np.zeros(0, np.int64)
+    span, pair, common = _intersections(spans_S2, ranges_T2[kept])
+    pair_window, pair_token = window[kept][pair], position[kept][pair]
+    owner = _owning_window(span, pair_window, common, len(spans_S2))
+    mine = owner[span] == pair_window
+    return [
+        _normalised(span[chosen], pair_token[chosen], common[chosen])
+        for chosen in (np.flatnonzero(mine & (pair_window == index)) for index in range(len(lengths)))
+    ]
+
+
+def _intersections(spans_S2: np.ndarray, tokens_T2: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All overlapping pairs as (span index, token index, bytes in common)."""
+    first = np.searchsorted(spans_S2[:, 1], tokens_T2[:, 0], side="right")
+    last = np.searchsorted(spans_S2[:, 0], tokens_T2[:, 1], side="left")
+    counts = np.maximum(0, last - first)
+    token = np.repeat(np.arange(len(tokens_T2)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    span = first[token] + within
+    common = np.minimum(spans_S2[span, 1], tokens_T2[token, 1]) - np.maximum(spans_S2[span, 0], tokens_T2[token, 0])
+    positive = common > 0
+    return span[positive], token[positive], common[positive]
+
+
+def _owning_window(span: np.ndarray, window: np.ndarray, common: np.ndarray, spans: int) -> np.ndarray:
+    """For each span the window that covers most of its bytes, the earlier one on ties; -1 where none does. (S,) int64."""
+    windows = int(window.max()) + 1 if window.size else 1
+    cells, inverse = np.unique(span * windows + window, return_inverse=True)
+    covered = np.bincount(inverse, weights=common, minlength=len(cells))
+    cell_span, cell_window = cells // windows, cells % windows
+    order = np.lexsort((-cell_window, covered, cell_span))  # the last entry of each span wins
+    owner = np.full(spans, -1, dtype=np.int64)
+    owner[cell_span[order]] = cell_window[order]
+    return owner
+
+
+def _normalised(span: np.ndarray, token: np.ndarray, common: np.ndarray) -> Overlaps:
+    spans, row = np.unique(span, return_inverse=True)
+    totals = np.bincount(row, weights=common, minlength=len(spans))
+    return Overlaps(spans, row, token, (common / totals[row]).astype(np.float32))
+
+
+def pooling_matrix(
+    row: np.ndarray, column: np.ndarray, weight: np.ndarray, shape: tuple[int, int], device: torch.device
+) -> torch.Tensor:
+    """Sparse (spans, tokens) matrix of weights, float32; ``row`` need not be sorted.
+
+    Coordinate form: on a CPU its product was as fast as compressed rows and as gathering (0.012, 0.017 and 0.015 s in one run).
+    """
+    order = np.lexsort((column, row))
+    indices = torch.from_numpy(np.stack([row[order], column[order]]))
+    weights = torch.from_numpy(np.ascontiguousarray(weight[order]))
+    return torch.sparse_coo_tensor(
+        indices, weights, size=shape, device=device, is_coalesced=True, check_invariants=False
+    )

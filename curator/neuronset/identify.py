@@ -1,0 +1,184 @@
+"""The main job up to the neuron set: atlases of the anchor and its peers, Rosetta neurons, a set for the target domains.
+
+Atlases are kept in a folder under a name made of model, tokenizer, probe corpus and settings, so a second run, another target or a
+new peer reads what exists and runs only the models that are new: that is how sets are regenerated for new model sizes. One
+model is in memory at a time. Cost: a forward pass per new model, then seconds. It does not know what the set will filter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from curator import fingerprint
+from curator.atlas.build import build_atlas
+from curator.atlas.store import Atlas, load_atlas, save_atlas
+from curator.errors import ArtifactError, ConfigError
+from curator.lm.backbone import Backbone, load_backbone
+from curator.neuronset.artifact import NeuronSet
+from curator.neuronset.build import build_neuron_set
+from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
+from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
+from curator.text.probe import ProbeCorpus
+from curator.zoo.catalog import PREFIX, resolve_model
+
+log = logging.getLogger(__name__)
+
+
+class Reporter(Protocol):
+    """Hears of long work: ``stage`` opens a step of ``total`` units, ``advance`` says how many of them are done."""
+
+    def stage(self, title: str, total: int | None = None) -> None:
+        """A new step begins."""
+        ...
+
+    def advance(self, done: int) -> None:
+        """So many units of the step are done."""
+        ...
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def stage(self, title: str, total: int | None = None) -> None:
+        """Nothing."""
+
+    def advance(self, done: int) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model as the user names it: a hub name, a folder or ``zoo:NAME``, with ``@revision`` after a hub name."""
+
+    name: str
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+
+    @classmethod
+    def parse(cls, text: str, *, dtype: str = "auto", device: str = "auto") -> ModelChoice:
+        """Read ``NAME`` or ``NAME@REVISION``; a folder that exists is never cut at an ``@``."""
+        name, separator, revision = text.partition("@")
+        if not separator or Path(text).is_dir():
+            return cls(text, None, dtype, device)
+        if not name or not revision:
+            raise ConfigError(f"The model {text!r} is not of the form NAME or NAME@REVISION.")
+        return cls(name, revision, dtype, device)
+
+    def load(self) -> Backbone:
+        """Load it. Raises as ``load_backbone`` does."""
+        loaded = load_backbone(resolve_model(self.name), revision=self.revision, dtype=self.dtype, device=self.device)
+        return replace(loaded, name=self.name) if self.name.startswith(PREFIX) else loaded
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifySettings:
+    """The dials of all stages of identification."""
+
+    atlas: AtlasSettings = field(default_factory=AtlasSettings)
+    match: MatchSettings = field(default_factory=MatchSettings)
+    neuron_set: NeuronSetSettings = field(default_factory=NeuronSetSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What identification found; ``neuron_set`` has no etag until it is saved."""
+
+    backbone: Backbone
+    rosetta: RosettaNeurons
+    neuron_set: NeuronSet
+
+
+def identify(
+    anchor: ModelChoice,
+    peers: Sequence[ModelChoice],
+    corpus: ProbeCorpus,
+    targets: Sequence[str],
+    *,
+    name: str,
+    atlases: Path,
+    settings: IdentifySettings,
+    reporter: Reporter | None = None,
+) -> Identified:
+    """Find the anchor's Rosetta neurons across the peers and make a neuron set for the target domains.
+
+    ``atlases`` is the folder where atlases are kept. Raises ConfigError without a peer or for a target that is no domain of the
+    corpus, and what loading, building and choosing raise.
+    """
+    reporter = reporter or Silent()
+    _check_request(anchor, peers, corpus, targets)
+    peer_atlases = [atlas_of(peer, corpus, settings.atlas, atlases, reporter)[0] for peer in peers]
+    anchor_atlas, backbone = atlas_of(anchor, corpus, settings.atlas, atlases, reporter)
+    reporter.stage("matching neurons", len(peers))
+    done = iter(range(len(peers)))
+    rosetta = find_rosetta_neurons(
+        anchor_atlas, peer_atlases, settings.match, on_stage=lambda _: reporter.advance(next(done))
+    )
+    reporter.advance(len(peers))
+    reporter.stage(f"choosing neurons for {', '.join(targets)}", len(corpus.documents))
+    neuron_set = build_neuron_set(
+        backbone,
+        rosetta,
+        corpus,
+        targets,
+        name=name,
+        settings=settings.neuron_set,
+        match_settings=settings.match,
+        progress=reporter.advance,
+    )
+    return Identified(backbone, rosetta, neuron_set)
+
+
+def atlas_of(
+    model: ModelChoice, corpus: ProbeCorpus, settings: AtlasSettings, folder: Path, reporter: Reporter
+) -> tuple[Atlas, Backbone]:
+    """The model's atlas, from the folder where it is there and sound, else from a forward pass; and the loaded model."""
+    backbone = model.load()
+    place = folder / atlas_name(backbone, corpus, settings)
+    if place.is_dir():
+        try:
+            found = load_atlas(place)
+        except ArtifactError:
+            log.warning("damaged atlas is built again", extra={"path": str(place)})
+        else:
+            reporter.stage(f"atlas of {model.name} (kept from before)")
+            return found, backbone
+    reporter.stage(f"atlas of {model.name}", len(corpus.documents))
+    atlas = build_atlas(backbone, corpus, settings, progress=lambda done, _: reporter.advance(done))
+    save_atlas(atlas, place)
+    return atlas, backbone
+
+
+def atlas_name(backbone: Backbone, corpus: ProbeCorpus, settings: AtlasSettings) -> str:
+    """Folder name of an atlas: the model's last name and a hash of everything that decides its numbers."""
+    identity = fingerprint.of_parts(
+        [
+            backbone.fingerprint,
+            backbone.tokenizer_fingerprint,
+            str(backbone.dtype),
+            str(backbone.max_tokens),
+            corpus.fingerprint,
+            settings.model_dump_json(),
+        ]
+    )
+    return f"{backbone.name.rstrip('/').split('/')[-1].replace(':', '-')}-{identity[:16]}"
+
+
+def _check_request(
+    anchor: ModelChoice, peers: Sequence[ModelChoice], corpus: ProbeCorpus, targets: Sequence[str]
+) -> None:
+    if not peers:
+        raise ConfigError("Rosetta neurons need at least one peer model to match; name one with --peer.")
+    if anchor in peers:
+        raise ConfigError(f"{anchor.name} is both anchor and peer; match it with independently trained models.")
+    unknown = [target for target in targets if target not in corpus.domains]
+    if unknown or not targets:
+        raise ConfigError(
+            f"The probe corpus has the domains {', '.join(corpus.domains)}; {unknown or 'no target'} is not among them."
+        )
+    if len(corpus.domains) < 2:
+        raise ConfigError("The probe corpus has one domain only; add others, for a filter needs something to reject.")

@@ -1,0 +1,86 @@
+"""Every dial of identification and scoring, as frozen values with documented fields and defaults that the report states.
+
+A settings value is part of an artifact's identity: it is stored in manifests and compared on load. Only what changes a result
+is here; devices, folders and progress bars are arguments. It does not read files: the command line fills it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AtlasSettings(Settings):
+    """How one pass over the probe corpus is condensed. Atlases can be matched only when these agree."""
+
+    sketch_dimensions: int = Field(default=2048, ge=64)
+    """Numbers per signature, d. A correlation read from two signatures has standard error about 1/sqrt(d)."""
+    folds: int = Field(default=8, ge=2)
+    """Blocks of documents for the jackknife; every fold owns d/folds sketch dimensions."""
+    held_back_spans: int = Field(default=8192, ge=256)
+    """About how many spans are kept back, uncompressed, for exact verification. They enter no signature."""
+    skip_spans: int = Field(default=4, ge=0)
+    """Leading spans of a document that are ignored in every model."""
+    skip_tokens: int = Field(default=4, ge=0)
+    """Leading positions of a window that are ignored: attention sinks."""
+    top_contexts: int = Field(default=20, ge=1)
+    """Spans with the highest value kept for each neuron."""
+    min_active_spans: int = Field(default=50, ge=1)
+    """A neuron whose value is other than zero on fewer spans is dead."""
+    min_standard_deviation: float = Field(default=1e-6, gt=0)
+    """A neuron whose standard deviation is lower is dead."""
+    seed: int = 0
+    """Seed of the sketch's hash, of the choice of held-back spans and of the decoy derangement."""
+
+    @model_validator(mode="after")
+    def _folds_divide_the_sketch(self) -> AtlasSettings:
+        if self.sketch_dimensions % self.folds:
+            raise ValueError("sketch_dimensions must be a multiple of folds")
+        return self
+
+
+class MatchSettings(Settings):
+    """How two atlases are matched [S, section 4.1]."""
+
+    candidates: int = Field(default=16, ge=1)
+    """Nearest signatures that are verified exactly for each neuron, in both directions, m."""
+    neighbours: int = Field(default=1, ge=1)
+    """k of the mutual k-nearest-neighbour rule."""
+    sign: Literal["auto", "signed", "absolute"] = "auto"
+    """Rank by rho or by |rho|; ``auto`` takes |rho| when either model has gated MLPs, whose sign is arbitrary."""
+    max_q: float = Field(default=0.01, gt=0, lt=1)
+    """False discovery rate that the strict set allows."""
+    min_excess: float = 0.5
+    """Excess correlation over the rotated null that the universal set asks for [U]."""
+    seed: int = 0
+    """Seed of the rotations."""
+
+
+class NeuronSetSettings(Settings):
+    """How neurons are chosen for a target domain and turned into a filter (SCIENCE sections 6 and 7)."""
+
+    max_neurons: int = Field(default=64, ge=1)
+    """Most neurons in a set."""
+    rosetta_rule: Literal["paper", "strict", "universal"] = "strict"
+    """Which of the three named sets of Rosetta neurons the choice is made from."""
+    min_neurons: int = Field(default=8, ge=1)
+    """When the rule leaves fewer neurons than this, the wider ``paper`` rule is used, and the manifest says so."""
+    fit_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of sources used for choosing neurons and fitting; half of the rest calibrates, the other half reports."""
+    regularisation: float = Field(default=0.02, gt=0)
+    """C of the L2-regularised logistic regression (small is strong)."""
+    signature_neighbours: int = Field(default=8, ge=1)
+    """Neurons that vote in the ``signature`` scorer."""
+    signature_top_documents: int = Field(default=24, ge=2)
+    """Documents whose mean vector is a neuron's signature in document space."""
+    max_depth: int | None = Field(default=None, ge=1)
+    """Use only neurons in the first so many layers, for speed."""
+    seed: int = 0
+    """Seed of the split of sources."""

@@ -1,0 +1,159 @@
+"""Source URIs: what they mean, which query keys each kind takes, and which files a path, folder or glob stands for.
+
+    data/pool.jsonl.zst        a file (.jsonl, .ndjson, either with .gz, .zst or .zstd; .json.gz, .json.zst; .parquet)
+    file:///data/pool.parquet  the same, percent-decoded
+    data/saved                 a folder written by ``save_to_disk``, or a folder of files as above (not its subfolders)
+    data/**/*.jsonl.gz         a glob, sorted
+    hf:<name>?config=&split=&revision=     a hub dataset, or hf:<folder>, streamed through ``datasets``; split: train
+    env:<domain>?max_chars=&seed=          a domain of the embedded corpus
+    -                          JSONL on standard input
+
+All but ``hf:`` take ``?split=train|pool|test``, our split by hash of each document's source. A ``?`` opens a query only where
+``key=value`` follows, so globs may use it. Costs one directory listing. It does not know whether a hub dataset exists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from curator.errors import ConfigError, SourceNotFoundError
+from curator.text.splits import Split
+
+_COMPRESSIONS = (".gz", ".zst", ".zstd")
+JSONL_SUFFIXES = (
+    *(f"{stem}{end}" for stem in (".jsonl", ".ndjson") for end in ("", *_COMPRESSIONS)),
+    *(f".json{end}" for end in _COMPRESSIONS),  # one record a line in every published corpus; bare .json often is not
+)
+PARQUET_SUFFIXES = (".parquet",)
+FILE_SUFFIXES = (*JSONL_SUFFIXES, *PARQUET_SUFFIXES)
+_ARROW_FOLDER_MARKS = (("state.json", "dataset_info.json"), ("dataset_dict.json",))
+_QUERY = re.compile(r"\?([a-z_]+=[^&?]*(?:&[a-z_]+=[^&?]*)*)\Z")
+_FOREIGN_SCHEME = re.compile(r"\A[a-z][a-z0-9+.-]+://")
+
+
+class Scheme(StrEnum):
+    """The kinds of source."""
+
+    FILE = "file"
+    HUB = "hf"
+    EMBEDDED = "env"
+    STDIN = "-"
+
+
+_KEYS = {
+    Scheme.FILE: {"split"},
+    Scheme.HUB: {"config", "split", "revision"},
+    Scheme.EMBEDDED: {"max_chars", "seed", "split"},
+    Scheme.STDIN: {"split"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUri:
+    """A parsed source URI: its kind, the path, name or domain, and the query."""
+
+    scheme: Scheme
+    location: str
+    query: Mapping[str, str]
+
+    @property
+    def hash_split(self) -> Split | None:
+        """The part of our own split that is asked for; always None for hub datasets, which have splits of their own."""
+        if self.scheme is Scheme.HUB or "split" not in self.query:
+            return None
+        try:
+            return Split(self.query["split"])
+        except ValueError as error:
+            known = ", ".join(Split)
+            message = f"There is no split {self.query['split']!r} of a {self.scheme} source; choose one of: {known}."
+            raise ConfigError(message) from error
+
+    def integer(self, key: str, default: int) -> int:
+        """A query value as a number of at least zero. Raises ConfigError for anything else."""
+        value = self.query.get(key, str(default))
+        if not value.isdecimal():
+            raise ConfigError(
+                f"{key}={value} in the source {self} is not a whole number; write for example {key}=1000."
+            )
+        return int(value)
+
+    def __str__(self) -> str:
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"{'' if self.scheme in (Scheme.FILE, Scheme.STDIN) else f'{self.scheme}:'}{self.location}{query}"
+
+
+def parse_uri(uri: str) -> SourceUri:
+    """Read a source URI. Raises ConfigError for an unknown scheme, an unknown query key or an empty place."""
+    match = _QUERY.search(uri)
+    query = dict(parse_qsl(match[1], keep_blank_values=True)) if match else {}
+    place = uri[: match.start()] if match else uri
+    scheme, location = _scheme_and_location(place)
+    if not location:
+        raise ConfigError(f"The source {uri!r} names nothing; write a path, hf:<name>, env:<domain> or -.")
+    if unknown := sorted(set(query) - _KEYS[scheme]):
+        known = ", ".join(sorted(_KEYS[scheme]))
+        raise ConfigError(f"The source {uri!r} has the unknown option {unknown[0]!r}; it takes: {known}.")
+    parsed = SourceUri(scheme, location, {key: value for key, value in query.items() if value})
+    _ = parsed.hash_split  # a wrong split is a wrong URI: say so now, not when the first document is asked for
+    return parsed
+
+
+def anchored(uri: str, folder: Path) -> str:
+    """The URI with a relative path taken from ``folder``; hub names (not ``hf:./x``), ``env:`` and ``-`` stay as they are."""
+    parsed = parse_uri(uri)
+    if parsed.scheme is Scheme.FILE or (parsed.scheme is Scheme.HUB and parsed.location.startswith(("./", "../"))):
+        return str(replace(parsed, location=str(folder / Path(parsed.location).expanduser())))
+    return uri
+
+
+def _scheme_and_location(place: str) -> tuple[Scheme, str]:
+    if place == "-":
+        return Scheme.STDIN, place
+    if place.startswith("file://"):
+        return Scheme.FILE, unquote(place.removeprefix("file://").removeprefix("localhost"))
+    if _FOREIGN_SCHEME.match(place):
+        raise ConfigError(f"Sources like {place!r} are not read; use a path, file://, hf:<name>, env:<domain> or -.")
+    for scheme in (Scheme.HUB, Scheme.EMBEDDED):
+        if place.startswith(f"{scheme}:"):
+            return scheme, place.removeprefix(f"{scheme}:")
+    return Scheme.FILE, place
+
+
+def is_arrow_folder(path: Path) -> bool:
+    """Whether ``datasets`` wrote this folder with ``save_to_disk``."""
+    return path.is_dir() and any(all((path / name).is_file() for name in names) for names in _ARROW_FOLDER_MARKS)
+
+
+def find_files(location: str) -> list[Path]:
+    """Files and Arrow folders that a path, folder or glob stands for, sorted; never empty.
+
+    Raises SourceNotFoundError when nothing is there, ConfigError when a single file has a suffix that is not read. Folders
+    and globs pass over other files (a README beside the shards), hidden ones and those still being written.
+    """
+    path = Path(location).expanduser()
+    if path.is_file() or is_arrow_folder(path):
+        if path.is_file() and not path.name.endswith(FILE_SUFFIXES):
+            raise ConfigError(f"{path} has a suffix that is not read; use one of: {', '.join(FILE_SUFFIXES)}.")
+        return [path]
+    found = sorted(filter(_is_readable, path.iterdir() if path.is_dir() else _globbed(path)))
+    if not found:
+        raise SourceNotFoundError(f"There is no readable text at {location}; check the path, or quote the glob.")
+    return found
+
+
+def _globbed(path: Path) -> list[Path]:
+    pattern = path.relative_to(path.anchor) if path.is_absolute() else path
+    if not any(mark in str(pattern) for mark in "*?["):
+        return []
+    return list(Path(path.anchor or ".").glob(str(pattern)))
+
+
+def _is_readable(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    return is_arrow_folder(path) or (path.is_file() and path.name.endswith(FILE_SUFFIXES))

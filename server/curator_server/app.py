@@ -1,0 +1,191 @@
+"""The composition root: settings and scorers in, a running server out.
+
+Three ways to run it: ``build_server`` for an event loop of one's own, ``serve`` for a process (it handles SIGTERM and
+SIGINT), ``running_server`` for a block of synchronous code with the server in a background thread.
+
+Stopping has an order, because load balancers lag: health turns NOT_SERVING, after ``drain_delay_s`` open streams are told to
+leave, then new calls are refused and running ones get ``grace_s``, and only then the engine ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from curator.api.v1 import catalog_pb2_grpc, scoring_pb2_grpc
+from curator.errors import ConfigError, CuratorError
+from curator.records import DocumentScorer
+from curator_server.batch_stream import DrainHub
+from curator_server.catalog_servicer import CatalogServicer
+from curator_server.engine import Engine
+from curator_server.interceptors import ErrorInterceptor, TokenInterceptor
+from curator_server.registry import Registry
+from curator_server.scoring_servicer import ScoringServicer
+from curator_server.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+SCORING_SERVICE = "curator.api.v1.ScoringService"
+_START_TIMEOUT_S = 30.0
+
+
+class CuratorServer:
+    """A bound, not yet started server with its engine; ``start`` and ``stop`` belong to one event loop."""
+
+    def __init__(self, settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> None:
+        settings.check_exposure()
+        self.settings = settings
+        self.engine = Engine(
+            max_queued_documents=settings.max_queued_documents,
+            micro_batch_documents=settings.micro_batch_documents,
+            micro_batch_bytes=settings.micro_batch_bytes,
+        )
+        self.streams = DrainHub()
+        self.health = HealthServicer()
+        registry = Registry(scorers)
+        self.server = grpc.aio.server(interceptors=_interceptors(settings), options=_options(settings))
+        scoring = ScoringServicer(settings, registry, self.engine, self.streams)
+        scoring_pb2_grpc.add_ScoringServiceServicer_to_server(scoring, self.server)
+        catalog = CatalogServicer(settings, registry, device=device)
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(catalog, self.server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
+        self.port = _bind(self.server, settings)
+
+    @property
+    def address(self) -> str:
+        """``host:port`` with the port really bound."""
+        return f"{self.settings.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Serve; health says SERVING from here on."""
+        self.engine.start()
+        await self.server.start()
+        for service in ("", SCORING_SERVICE):
+            await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        logger.info("serving", extra={"address": self.address})
+
+    async def drain(self) -> None:
+        """Tell load balancers, then open streams, that the server is going away."""
+        await self.health.enter_graceful_shutdown()
+        await asyncio.sleep(self.settings.drain_delay_s)
+        self.streams.announce(self.settings.grace_s)
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Refuse new calls, give running ones their grace, end the engine."""
+        await self.server.stop(self.settings.grace_s if grace_s is None else grace_s)
+        await self.engine.close()
+
+
+def build_server(settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> CuratorServer:
+    """A bound server; call inside a running event loop. Raises ConfigError for unsafe or impossible settings."""
+    return CuratorServer(settings, scorers, device=device)
+
+
+def serve(settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> None:
+    """Serve until SIGTERM or SIGINT, then drain and stop. Raises ConfigError when the address cannot be used."""
+    asyncio.run(_serve(settings, scorers, device))
+
+
+async def _serve(settings: ServerSettings, scorers: Sequence[DocumentScorer], device: str) -> None:
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    server = build_server(settings, scorers, device=device)
+    await server.start()
+    await asked.wait()
+    logger.info("stopping", extra={"grace_s": settings.grace_s})
+    await server.drain()
+    await server.stop()
+
+
+class _Background:
+    """The thread, loop and server behind ``running_server``."""
+
+    def __init__(self, settings: ServerSettings, scorers: Sequence[DocumentScorer]) -> None:
+        self._settings, self._scorers = settings, scorers
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked: asyncio.Event | None = None
+        self.server: CuratorServer | None = None
+        self._thread = threading.Thread(target=self._main, name="curator-server", daemon=True)
+
+    def __enter__(self) -> CuratorServer:
+        self._thread.start()
+        if not self._ready.wait(_START_TIMEOUT_S) or self.server is None:
+            raise self._failure or CuratorError("The server did not start in time; look at its log.")
+        return self.server
+
+    def __exit__(self, *_: object) -> None:
+        if self._loop is not None and self._asked is not None:
+            self._loop.call_soon_threadsafe(self._asked.set)
+        self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception as error:
+            logger.exception("the background server failed")
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _run(self) -> None:
+        self._loop, self._asked = asyncio.get_running_loop(), asyncio.Event()
+        server = build_server(self._settings, self._scorers)
+        await server.start()
+        self.server = server
+        self._ready.set()
+        await self._asked.wait()
+        await server.stop(grace_s=0.2)
+
+
+@contextmanager
+def running_server(settings: ServerSettings, scorers: Sequence[DocumentScorer]) -> Iterator[str]:
+    """Run a server in a background thread for the length of the block; yields its address.
+
+    Use ``port=0`` for a free port. Raises ConfigError like ``build_server``.
+    """
+    with _Background(settings, scorers) as server:
+        yield server.address
+
+
+def _interceptors(settings: ServerSettings) -> list[grpc.aio.ServerInterceptor]:
+    tokens = settings.read_tokens()
+    return [ErrorInterceptor(), *([TokenInterceptor(tokens)] if tokens else [])]
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.so_reuseport", 0),  # two servers on one port would share its connections at random
+        ("grpc.http2.min_ping_interval_without_data_ms", 30_000),  # gRPC's own 5 minutes ends clients that keep alive
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
+    address = f"{settings.host}:{settings.port}"
+    try:
+        if settings.tls_certificate is None or settings.tls_key is None:
+            port = server.add_insecure_port(address)
+        else:
+            pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
+            port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"The server cannot listen on {address}; choose another port or check the TLS files."
+        ) from error
+    if port == 0:
+        raise ConfigError(f"The server cannot listen on {address}; choose another port.")
+    return port

@@ -1,0 +1,148 @@
+"""ScoringService: unpack the request, run the pipeline, pack the answers. No rule of scoring or filtering lives here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from curator.api.convert import result_to_wire
+from curator.api.status import status_from_error
+from curator.api.v1 import common_pb2, scoring_pb2, scoring_pb2_grpc
+from curator.errors import ConfigError, CuratorError, LimitError
+from curator.records import DocumentScorer, RejectReason
+from curator_server.batch_stream import Answer, BatchStream, DrainHub, Notice, score_batch
+from curator_server.engine import Engine
+from curator_server.registry import Registry, neuron_set_resource
+from curator_server.settings import ServerSettings
+from curator_server.shard_stream import Event, ShardStream
+
+_Context = grpc.aio.ServicerContext
+
+
+class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
+    """Scores and filters with the scorers of a registry, in one engine."""
+
+    def __init__(self, settings: ServerSettings, registry: Registry, engine: Engine, streams: DrainHub) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._engine = engine
+        self._streams = streams
+
+    async def ScoreBatch(
+        self, request: scoring_pb2.ScoreBatchRequest, context: _Context
+    ) -> scoring_pb2.ScoreBatchResponse:
+        """One batch; a batch that is refused as a whole is the call's error."""
+        scorer = self._registry.resolve(request.config)
+        self._engine.check_room(max(request.batch.document_count, len(request.batch.documents.documents)))
+        async with self._engine.lane(scorer) as lane:
+            answer = await score_batch(self._engine, lane, request.batch, self._settings.caps)
+        return scoring_pb2.ScoreBatchResponse(result=_result(answer))
+
+    async def ScoreDocuments(
+        self, request_iterator: AsyncIterator[scoring_pb2.ScoreDocumentsRequest], context: _Context
+    ) -> None:
+        """A stream of batches, a result for each."""
+        config: scoring_pb2.ScoreConfig = await _first_config(request_iterator)
+        scorer = self._registry.resolve(config)
+        self._engine.check_room(1)
+        await context.write(scoring_pb2.ScoreDocumentsResponse(opened=self._opened(scorer)))
+
+        async def handle(answer: Answer | Notice) -> None:
+            response = scoring_pb2.ScoreDocumentsResponse()
+            if isinstance(answer, Answer):
+                response.result.CopyFrom(_result(answer))
+            else:
+                _set_notice(response, answer)
+            await context.write(response)
+
+        ordered = config.ordering != scoring_pb2.ScoreConfig.ORDERING_AS_COMPLETED
+        async with self._engine.lane(scorer) as lane:
+            stream = self._stream(lane, ordered=ordered)
+            await self._streams.run(stream, _batches(request_iterator), handle)
+
+    async def FilterDocuments(
+        self, request_iterator: AsyncIterator[scoring_pb2.FilterDocumentsRequest], context: _Context
+    ) -> None:
+        """A stream of batches, the kept documents as shards, the counts at the end."""
+        config: scoring_pb2.FilterConfig = await _first_config(request_iterator)
+        scorer = self._registry.resolve(config.score)
+        self._engine.check_room(1)
+        shards = ShardStream(config)
+        await context.write(scoring_pb2.FilterDocumentsResponse(opened=self._opened(scorer)))
+
+        async def handle(answer: Answer | Notice) -> None:
+            response = scoring_pb2.FilterDocumentsResponse()
+            if isinstance(answer, Answer):
+                for event in await asyncio.to_thread(_filter_one, shards, answer):
+                    await context.write(_shard_response(event))
+                response.progress.processed_seq = answer.seq
+            else:
+                _set_notice(response, answer)
+            await context.write(response)
+
+        async with self._engine.lane(scorer) as lane:
+            stream = self._stream(lane, ordered=True)
+            await self._streams.run(stream, _batches(request_iterator), handle, after_seq=config.resume_after_seq)
+        for event in shards.finish():
+            await context.write(_shard_response(event))
+        await context.write(scoring_pb2.FilterDocumentsResponse(report=shards.report))
+
+    def _stream(self, lane: Any, *, ordered: bool) -> BatchStream:
+        in_flight = self._settings.max_inflight_batches
+        return BatchStream(self._engine, lane, self._settings.caps, in_flight=in_flight, ordered=ordered)
+
+    def _opened(self, scorer: DocumentScorer) -> scoring_pb2.Opened:
+        return scoring_pb2.Opened(
+            limits=self._settings.limits,
+            model_fingerprint=scorer.model_fingerprint,
+            neuron_set_etag=scorer.etag,
+            neuron_set=neuron_set_resource(scorer),
+        )
+
+
+def _result(answer: Answer) -> scoring_pb2.ScoreResult:
+    result = result_to_wire(answer.seq, answer.results)
+    result.timing.total_ns = answer.total_ns
+    if answer.error is not None:
+        result.batch_error.CopyFrom(status_from_error(answer.error))
+    return result
+
+
+def _filter_one(shards: ShardStream, answer: Answer) -> list[Event]:
+    if answer.error is not None:
+        shards.refuse(answer.seq, answer.declared, _batch_reason(answer.error))
+        return []
+    return list(shards.add(answer.seq, answer.entries, answer.results))
+
+
+def _batch_reason(error: CuratorError) -> RejectReason:
+    return RejectReason.RECORD_TOO_LARGE if isinstance(error, LimitError) else RejectReason.NOT_A_RECORD
+
+
+def _shard_response(event: Event) -> scoring_pb2.FilterDocumentsResponse:
+    if isinstance(event, scoring_pb2.ShardChunk):
+        return scoring_pb2.FilterDocumentsResponse(chunk=event)
+    return scoring_pb2.FilterDocumentsResponse(commit=event)
+
+
+def _set_notice(response: Any, notice: Notice) -> None:
+    field = response.credit if isinstance(notice, scoring_pb2.Credit) else response.drain
+    field.CopyFrom(notice)
+    field.SetInParent()  # an empty Credit is a message: pause
+
+
+async def _first_config(requests: AsyncIterator[Any]) -> Any:
+    request = await anext(requests, None)
+    if request is None or request.WhichOneof("request") != "config":
+        raise ConfigError("The first message of a stream must be its configuration; send config, then batches.")
+    return request.config
+
+
+async def _batches(requests: AsyncIterator[Any]) -> AsyncIterator[common_pb2.DocumentBatch]:
+    async for request in requests:
+        if request.WhichOneof("request") != "batch":
+            raise ConfigError("Only the first message may be a configuration; open a new stream to change it.")
+        yield request.batch

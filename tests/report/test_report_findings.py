@@ -1,0 +1,83 @@
+"""The sentences follow the numbers, and every weakness of the inputs becomes a doubt."""
+
+from curator.report.findings import find
+from curator.report.inputs import ReportInputs
+from curator.scaling.points import NullCounts, Study
+
+
+def all_doubts(inputs: ReportInputs) -> str:
+    return "\n".join(find(inputs).doubts)
+
+
+def changed(inputs: ReportInputs, part: str, **update) -> ReportInputs:
+    return inputs.model_copy(update={part: getattr(inputs, part).model_copy(update=update)})
+
+
+def test_the_headline_is_two_sentences_with_the_measured_numbers(inputs: ReportInputs):
+    found, filtered = find(inputs).headline
+    assert "121 of neox-128x4's 2,048 neurons (5.9%)" in found and "chance alone gives 5" in found
+    assert "132 of 2,100 documents" in filtered and "94.7%" in filtered and "96.2%" in filtered
+
+
+def test_the_headline_admits_what_was_not_measured(bare: ReportInputs):
+    assert all("not measured" in sentence for sentence in find(bare).headline)
+
+
+def test_few_sizes_become_a_doubt(inputs: ReportInputs):
+    assert inputs.study is not None
+    assert "Not enough sizes" not in all_doubts(inputs)
+    short = Study(points=inputs.study.points[:3], probe_fingerprint="f")
+    assert "Paper rule: Not enough sizes: 3" in all_doubts(inputs.model_copy(update={"study": short}))
+
+
+def test_a_zero_count_becomes_a_doubt(inputs: ReportInputs):
+    assert inputs.study is not None
+    point = inputs.study.points[0].model_copy(update={"strict": 0})
+    grown = inputs.model_copy(update={"study": inputs.study.with_point(point)})
+    assert "32x2 had a count of zero" in all_doubts(grown)
+
+
+def test_many_chance_matches_become_a_doubt(inputs: ReportInputs):
+    assert "what chance gives" not in all_doubts(inputs)
+    assert "about 50% of the matches" in all_doubts(changed(inputs, "rosetta", decoy_rotation=NullCounts(paper=60)))
+
+
+def test_the_worse_null_counts(inputs: ReportInputs):
+    derived = find(
+        changed(inputs, "rosetta", decoy_derangement=NullCounts(paper=12), decoy_rotation=NullCounts(paper=3))
+    ).derived
+    assert derived.chance_share == 12 / 121
+
+
+def test_unmeasured_controls_become_doubts(inputs: ReportInputs):
+    text = all_doubts(
+        changed(
+            inputs,
+            "rosetta",
+            certificate=None,
+            half_jaccard=None,
+            decoy_derangement=NullCounts(),
+            decoy_rotation=NullCounts(),
+        )
+    )
+    assert "float64" in text and "two halves" in text and "No decoy was matched" in text
+
+
+def test_low_agreement_of_the_halves_becomes_a_doubt(inputs: ReportInputs):
+    assert "Jaccard 0.31" in all_doubts(changed(inputs, "rosetta", half_jaccard=0.31))
+
+
+def test_a_neuron_that_fell_on_the_reported_half_is_named(inputs: ReportInputs):
+    fallen = inputs.neuron_set[0].model_copy(update={"auroc_report": 0.8})
+    assert "L0/U300: the AUROC fell" in all_doubts(inputs.model_copy(update={"neuron_set": (fallen,)}))
+
+
+def test_few_targets_in_the_pool_become_a_doubt(inputs: ReportInputs):
+    assert "only 12 documents" in all_doubts(changed(inputs, "filter", oracle=12))
+
+
+def test_the_limits_of_every_report_are_always_stated(inputs: ReportInputs, bare: ReportInputs):
+    for given in (inputs, bare):
+        assert "token identity was not controlled for" in all_doubts(given) and "no model was trained" in all_doubts(
+            given
+        )

@@ -1,0 +1,114 @@
+"""Rosetta neurons of an anchor: the star, its three named sets, and what nulls leave of them."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curator.atlas.store import Atlas
+from curator.errors import ConfigError, FingerprintError
+from curator.rosetta.matching import match_atlases, ranks_by_magnitude
+from curator.rosetta.neurons import PeerMatch, RosettaNeurons, find_rosetta_neurons
+from curator.settings import MatchSettings
+from tests.atlas.core_world import make_atlas
+
+WANTED = MatchSettings()
+
+
+@cache
+def _found(world: Path, neighbours: int = 1) -> RosettaNeurons:
+    peers = [make_atlas(kind, world) for kind in ("gpt_neox", "llama")]
+    return find_rosetta_neurons(make_atlas("gpt2", world), peers, MatchSettings(neighbours=neighbours))
+
+
+def test_the_star_is_the_intersection_of_the_anchors_matches(world: Path) -> None:
+    found = _found(world)
+    sides = [set(match_atlases(found.anchor, peer.peer, WANTED).first.tolist()) for peer in found.peers]
+    assert set(found.index.tolist()) == sides[0] & sides[1]
+    assert 0 < len(found.index) < len(sides[0])
+    for column, peer in enumerate(found.peers):
+        np.testing.assert_array_equal(peer.matches.first[found.row_RP[:, column]], found.index)
+    rho = np.stack([peer.matches.rho[found.row_RP[:, c]] for c, peer in enumerate(found.peers)])
+    np.testing.assert_allclose(found.mean_rho, np.abs(rho).mean(axis=0))
+
+
+def test_an_atlas_matched_with_itself_is_all_rosetta_neurons(world: Path) -> None:
+    anchor = make_atlas("gpt2", world)
+    found = find_rosetta_neurons(anchor, [anchor], WANTED)
+    np.testing.assert_array_equal(found.index, np.arange(96))
+    np.testing.assert_array_equal(found.peers[0].matches.second, np.arange(96))
+    np.testing.assert_allclose(found.mean_rho, 1.0, atol=1e-3)
+
+
+def test_the_named_sets_are_nested_in_the_paper_set_and_their_rules_hold(world: Path) -> None:
+    found = _found(world)
+    counts = found.counts()
+    assert counts["paper"] == len(found.index) >= max(counts["strict"], counts["universal"])
+    assert (found.q[found.strict] <= WANTED.max_q).all()
+    for column, peer in enumerate(found.peers):
+        assert peer.matches.replicated[found.row_RP[found.strict, column]].all()
+    excess = np.stack([peer.excess[found.index] for peer in found.peers]).mean(axis=0)
+    np.testing.assert_array_equal(found.universal, excess > WANTED.min_excess)
+    np.testing.assert_array_equal(found.chosen_by("strict"), np.flatnonzero(found.strict))
+
+
+def test_the_null_counts_stand_beside_the_counts(world: Path) -> None:
+    found = _found(world)
+    assert set(found.null_counts) == {"deranged_paper", "deranged_strict", "rotated_paper", "rotated_strict"}
+    assert found.null_counts["deranged_strict"] <= found.null_counts["deranged_paper"] <= 96
+
+
+def test_every_rosetta_neuron_names_its_partners(world: Path) -> None:
+    found = _found(world)
+    entries = found.matches_of(0)
+    assert [entry["peer"] for entry in entries] == [peer.peer.manifest.model for peer in found.peers]
+    for column, entry in enumerate(entries):
+        row = found.row_RP[0, column]
+        assert entry["neuron"] == str(found.peers[column].peer.neuron(int(found.peers[column].matches.second[row])))
+        assert entry["rho"] == pytest.approx(float(found.peers[column].matches.rho[row]))
+        assert 0 < entry["standard_error"] < 0.5
+
+
+def test_of_several_partners_the_strongest_counts(world: Path) -> None:
+    found = _found(world, neighbours=3)
+    for column, peer in enumerate(found.peers):
+        for neuron, row in zip(found.index, found.row_RP[:, column], strict=True):
+            strength = np.abs(peer.matches.rho) if column else peer.matches.rho  # the second peer is gated
+            own = strength[peer.matches.first == neuron]
+            assert strength[row] == own.max()
+    assert len(found.index) >= len(_found(world).index)
+
+
+def test_the_sign_counts_unless_a_model_is_gated(world: Path) -> None:
+    plain, other, gated = (make_atlas(kind, world) for kind in ("gpt2", "gpt_neox", "llama"))
+    assert not ranks_by_magnitude(plain, other, WANTED)
+    assert ranks_by_magnitude(plain, gated, WANTED)
+    assert ranks_by_magnitude(gated, plain, WANTED)
+    assert ranks_by_magnitude(plain, other, MatchSettings(sign="absolute"))
+    assert not ranks_by_magnitude(plain, gated, MatchSettings(sign="signed"))
+
+
+def test_rosetta_neurons_need_a_peer_of_the_same_corpus(world: Path) -> None:
+    anchor = make_atlas("gpt2", world)
+    with pytest.raises(ConfigError, match="peer"):
+        find_rosetta_neurons(anchor, [], WANTED)
+    foreign = Atlas(anchor.manifest.model_copy(update={"probe_fingerprint": "0" * 64}), anchor.arrays)
+    with pytest.raises(FingerprintError):
+        find_rosetta_neurons(anchor, [foreign], WANTED)
+
+
+def test_an_unmatched_anchor_neuron_has_no_row(world: Path) -> None:
+    peer = _found(world).peers[0]
+    rows = peer.partner_of(96)
+    unmatched = np.setdiff1d(np.arange(96), peer.matches.first)
+    assert len(unmatched)
+    assert (rows[unmatched] == -1).all()
+    assert isinstance(replace(peer), PeerMatch)
+
+
+def test_stages_are_told_by_the_peers_names(world: Path) -> None:
+    anchor, told = make_atlas("gpt2", world), []
+    find_rosetta_neurons(anchor, [anchor], WANTED, on_stage=told.append)
+    assert told == [anchor.manifest.model]

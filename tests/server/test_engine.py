@@ -1,0 +1,165 @@
+import asyncio
+import contextlib
+import threading
+
+import pytest
+from curator_server.engine import Engine
+
+from curator.errors import OverloadedError
+from curator.records import Document, Rejection, RejectReason, Score
+from tests.contract.service_fakes import LetterScorer, sample_documents
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@contextlib.asynccontextmanager
+async def running(**changes):
+    options = {"max_queued_documents": 1000, "micro_batch_documents": 4, "micro_batch_bytes": 1 << 20} | changes
+    engine = Engine(**options)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def wait_until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  the condition lives in another thread
+            await asyncio.sleep(0.005)
+
+
+async def test_results_come_in_order_and_equal_the_scorer_s():
+    scorer, documents = LetterScorer(), sample_documents(50)
+    async with running() as engine, engine.lane(scorer) as lane:
+        assert await engine.score(lane, documents) == LetterScorer().score(documents)
+        assert engine.queued_documents == 0
+        assert await engine.score(lane, []) == []
+    assert max(map(len, scorer.batches)) <= 4
+
+
+async def test_a_micro_batch_respects_the_byte_budget_but_takes_a_large_document_alone():
+    scorer = LetterScorer()
+    documents = [Document(f"d{i}", "x" * size) for i, size in enumerate([600, 600, 5000, 10, 10])]
+    async with running(micro_batch_bytes=1024) as engine, engine.lane(scorer) as lane:
+        await engine.score(lane, documents)
+    assert scorer.batches == [["d0"], ["d1"], ["d2"], ["d3", "d4"]]
+
+
+async def test_a_small_caller_waits_for_one_micro_batch_of_a_large_one():
+    gate = threading.Event()
+    scorer = LetterScorer(gate=gate)
+    async with running() as engine, engine.lane(scorer) as large, engine.lane(scorer) as small:
+        first = asyncio.create_task(engine.score(large, [Document(f"L{i}", "e") for i in range(40)]))
+        await wait_until(scorer.entered.is_set)
+        second = asyncio.create_task(engine.score(small, [Document(f"S{i}", "e") for i in range(4)]))
+        await wait_until(lambda: engine.queued_documents == 40)
+        gate.set()
+        await asyncio.gather(first, second)
+    order = [batch[0][0] for batch in scorer.batches]
+    assert order.index("S") <= 2, order
+
+
+async def test_pieces_of_several_callers_share_a_micro_batch():
+    gate = threading.Event()
+    scorer = LetterScorer(gate=gate)
+    async with running() as engine, engine.lane(scorer) as a, engine.lane(scorer) as b:
+        tasks = [asyncio.create_task(engine.score(a, [Document("first", "e")]))]
+        await wait_until(scorer.entered.is_set)
+        tasks += [asyncio.create_task(engine.score(lane, [Document(name, "e")])) for lane, name in ((a, "x"), (b, "y"))]
+        await wait_until(lambda: engine.queued_documents == 2)
+        gate.set()
+        await asyncio.gather(*tasks)
+    assert sorted(scorer.batches[1]) == ["x", "y"]
+
+
+async def test_scorers_are_never_mixed_in_a_micro_batch():
+    one, two = LetterScorer(), LetterScorer(name="other")
+    async with running() as engine, engine.lane(one) as a, engine.lane(two) as b:
+        await asyncio.gather(
+            *(
+                engine.score(lane, [Document(f"{name}{i}", "e")])
+                for i in range(20)
+                for lane, name in ((a, "a"), (b, "b"))
+            )
+        )
+    assert {name[0] for batch in one.batches for name in batch} == {"a"}
+    assert {name[0] for batch in two.batches for name in batch} == {"b"}
+
+
+async def test_a_raising_scorer_fails_only_its_own_caller(caplog):
+    gate = threading.Event()
+    scorer = LetterScorer(gate=gate)
+    async with running() as engine, engine.lane(scorer) as good, engine.lane(scorer) as bad:
+        tasks = [asyncio.create_task(engine.score(good, [Document("g0", "e")]))]
+        await wait_until(scorer.entered.is_set)
+        tasks.append(asyncio.create_task(engine.score(good, [Document("g1", "e")])))
+        tasks.append(asyncio.create_task(engine.score(bad, [Document("b1", "boom")])))
+        await wait_until(lambda: engine.queued_documents == 2)
+        gate.set()
+        _, [fine], [failed] = await asyncio.gather(*tasks)
+    assert isinstance(fine, Score)
+    assert isinstance(failed, Rejection)
+    assert failed.reason is RejectReason.SCORING_FAILED
+    assert "secret" not in failed.detail
+    assert "secret detail" in caplog.text
+
+
+async def test_a_scorer_that_loses_results_fails_its_documents(caplog):
+    class Short(LetterScorer):
+        def score(self, documents):
+            return super().score(documents)[1:]
+
+    async with running() as engine, engine.lane(Short()) as lane:
+        results = await engine.score(lane, sample_documents(2))
+    assert [result.reason for result in results] == [RejectReason.SCORING_FAILED] * 2
+    assert "returned 1 results for 2" in caplog.text
+
+
+async def test_leaving_a_lane_drops_what_it_has_queued():
+    gate = threading.Event()
+    scorer = LetterScorer(gate=gate)
+    async with running() as engine:
+        async with engine.lane(scorer) as lane:
+            task = asyncio.create_task(engine.score(lane, sample_documents(100)))
+            await wait_until(scorer.entered.is_set)
+            assert engine.queued_documents == 96
+        assert engine.queued_documents == 0
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert sum(map(len, scorer.batches)) == 4
+
+
+async def test_a_full_queue_refuses_and_then_offers_room():
+    gate = threading.Event()
+    scorer = LetterScorer(gate=gate)
+    async with running(max_queued_documents=10) as engine, engine.lane(scorer) as lane:
+        engine.check_room(10_000)  # an empty queue takes any batch, or a large one could never be scored
+        task = asyncio.create_task(engine.score(lane, sample_documents(14)))
+        await wait_until(lambda: engine.queued_documents == 10)
+        with pytest.raises(OverloadedError):
+            engine.check_room(1)
+        room = asyncio.create_task(engine.wait_for_room(1))
+        await asyncio.sleep(0.02)
+        assert not room.done()
+        gate.set()
+        async with asyncio.timeout(10):
+            await room
+            await task
+
+
+async def test_closing_cancels_what_waits_and_later_work_is_refused():
+    gate = threading.Event()
+    scorer = LetterScorer(gate=gate)
+    async with running() as engine, engine.lane(scorer) as lane:
+        task = asyncio.create_task(engine.score(lane, sample_documents(50)))
+        await wait_until(scorer.entered.is_set)
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0.02)
+        gate.set()
+        await closing
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(OverloadedError):
+            await engine.score(lane, sample_documents(1))

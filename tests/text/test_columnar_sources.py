@@ -1,0 +1,167 @@
+"""Parquet, Arrow folders of save_to_disk, and datasets through ``datasets``, local and offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curator.errors import ConfigError, MissingExtraError, SourceError, SourceNotFoundError
+from curator.records import Document, Rejection, RejectReason
+from curator.text import formats
+from curator.text.sources import SourceOptions, open_source
+
+
+@pytest.fixture(autouse=True)
+def quiet_and_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def rows(count: int) -> dict[str, list[Any]]:
+    return {"id": [f"r{i}" for i in range(count)], "text": [f"text {i}" for i in range(count)], "n": list(range(count))}
+
+
+def summary(records: Iterator[Document | Rejection]) -> list[str]:
+    return [str(record.reason) if isinstance(record, Rejection) else record.id for record in records]
+
+
+def test_parquet_rows_become_documents_with_their_columns_as_metadata(tmp_path: Path) -> None:
+    pq.write_table(pa.table(rows(150)), tmp_path / "x.parquet", row_group_size=40)
+    found = list(open_source(str(tmp_path / "x.parquet")))
+    assert found[149] == Document("r149", "text 149", metadata={"n": 149})
+    assert len(found) == 150
+
+
+def test_bad_parquet_rows_are_rejected_alone(tmp_path: Path) -> None:
+    text = pa.array([b"fine", b"\xff\xfe", None, b" ", b"x" * 50, b"also fine"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"id": list("abcdef"), "text": text}), tmp_path / "x.parquet")
+    uri = str(tmp_path / "x.parquet")
+    found = list(open_source(uri, SourceOptions(max_record_bytes=20)))
+    assert summary(iter(found)) == ["a", "invalid_utf8", "missing_field", "empty_text", "record_too_large", "f"]
+    assert [record.place for record in found if isinstance(record, Rejection)] == [
+        f"{uri}:{row}" for row in (2, 3, 4, 5)
+    ]
+
+
+def test_a_column_that_is_missing_or_no_text_rejects_each_row(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "x.parquet")
+    assert summary(open_source(str(tmp_path / "x.parquet"))) == ["field_not_text"] * 2
+    options = SourceOptions(text_field="content")
+    assert summary(open_source(str(tmp_path / "x.parquet"), options)) == ["missing_field"] * 2
+
+
+def test_a_truncated_parquet_file_is_one_rejection_and_the_next_file_is_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table(rows(100)), tmp_path / "b.parquet")
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "b.parquet").read_bytes()[:-20])
+    found = list(open_source(str(tmp_path)))
+    assert isinstance(found[0], Rejection)
+    assert (found[0].place, found[0].reason) == (str(tmp_path / "a.parquet"), RejectReason.STREAM_TRUNCATED)
+    assert len(found) == 101
+
+
+def test_a_damaged_parquet_page_rejects_the_rest_of_its_file(tmp_path: Path) -> None:
+    pq.write_table(pa.table(rows(500)), tmp_path / "x.parquet", row_group_size=100, compression="zstd")
+    data = bytearray((tmp_path / "x.parquet").read_bytes())
+    start = pq.ParquetFile(tmp_path / "x.parquet").metadata.row_group(3).column(1).dictionary_page_offset
+    data[start + 20 : start + 60] = bytes(40)
+    (tmp_path / "x.parquet").write_bytes(bytes(data))
+    found = list(open_source(str(tmp_path / "x.parquet")))
+    assert isinstance(found[-1], Rejection)
+    assert found[-1].reason is RejectReason.STREAM_TRUNCATED
+    assert summary(iter(found[:-1])) == [f"r{i}" for i in range(len(found) - 1)]
+
+
+def test_a_save_to_disk_folder_opens_by_itself_and_inside_a_folder(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict(rows(130)).with_format("numpy").save_to_disk(tmp_path / "all" / "saved")
+    found = list(open_source(str(tmp_path / "all" / "saved")))
+    assert found[129] == Document("r129", "text 129", metadata={"n": 129})
+    assert list(open_source(str(tmp_path / "all"))) == found
+    assert list(open_source(str(tmp_path / "*" / "saved"))) == found
+
+
+def test_a_saved_dataset_dict_gives_all_its_splits_by_name(tmp_path: Path) -> None:
+    parts = {
+        name: datasets.Dataset.from_dict({"id": [name], "text": [text]}) for name, text in (("b", "x"), ("a", " "))
+    }
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    found = list(open_source(str(tmp_path / "saved")))
+    assert summary(iter(found)) == ["empty_text", "b"]
+    assert isinstance(found[0], Rejection)
+    assert found[0].place == f"{tmp_path}/saved/a:1"
+
+
+def test_an_incomplete_save_to_disk_folder_is_a_source_error(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict(rows(3)).save_to_disk(tmp_path / "saved")
+    next((tmp_path / "saved").glob("*.arrow")).unlink()
+    with pytest.raises(SourceError, match="save it again"):
+        list(open_source(str(tmp_path / "saved")))
+
+
+def test_hf_streams_a_local_folder_of_jsonl(tmp_path: Path) -> None:
+    folder = tmp_path / "local"
+    folder.mkdir()
+    lines = [{"id": "a", "text": "one", "k": 1}, {"id": "b", "text": "", "k": 2}]
+    (folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "test.jsonl").write_text(json.dumps({"id": "c", "text": "three", "k": 3}) + "\n")
+    found = list(open_source(f"hf:{folder}"))
+    assert found == [Document("a", "one", metadata={"k": 1}), Rejection(f"hf:{folder}:2", RejectReason.EMPTY_TEXT)]
+    assert summary(open_source(f"hf:{folder}?split=test")) == ["c"]
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        list(open_source(f"hf:{folder}?split=absent"))
+
+
+def test_hf_passes_config_split_and_revision_on_and_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def load_dataset(path: str, **options: Any) -> Iterator[dict[str, str]]:
+        asked.update(options, path=path)
+        return iter([{"text": "hello"}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    (document,) = open_source("hf:org/name?config=en&split=validation&revision=abc123")
+    assert asked == {"path": "org/name", "name": "en", "split": "validation", "revision": "abc123", "streaming": True}
+    assert isinstance(document, Document)
+    assert document.id.startswith("name-")
+
+
+def test_a_dataset_that_is_not_in_reach_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFoundError, match="HF_HUB_OFFLINE"):
+        open_source("hf:no-such-organisation/no-such-dataset")
+    with pytest.raises(SourceNotFoundError):
+        open_source(f"hf:{tmp_path}/absent")
+
+
+def test_a_stream_that_breaks_off_is_a_source_error_with_its_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Iterator[dict[str, str]]:
+        yield {"text": "one"}
+        raise ConnectionError("reset by peer")
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: broken())
+    records = open_source("hf:org/name")
+    assert isinstance(next(records), Document)
+    with pytest.raises(SourceError, match="broke off after 1 records: reset by peer"):
+        next(records)
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(pa.table(rows(1)), tmp_path / "x.parquet")
+
+    def absent(name: str) -> Any:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(formats.importlib, "import_module", absent)
+    for uri in (str(tmp_path / "x.parquet"), "hf:org/name"):
+        with pytest.raises(MissingExtraError, match=r"pip install 'rosetta-curator\[engine\]'"):
+            list(open_source(uri))

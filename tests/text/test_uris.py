@@ -1,0 +1,106 @@
+"""What a URI means, and which mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curator.errors import ConfigError, SourceNotFoundError
+from curator.text.splits import Split
+from curator.text.uris import Scheme, anchored, find_files, parse_uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "scheme", "location", "query"),
+    [
+        ("data/pool.jsonl.zst", Scheme.FILE, "data/pool.jsonl.zst", {}),
+        ("file:///data/a%20b.parquet", Scheme.FILE, "/data/a b.parquet", {}),
+        ("part-?.jsonl", Scheme.FILE, "part-?.jsonl", {}),
+        ("part-?.jsonl?split=pool", Scheme.FILE, "part-?.jsonl", {"split": "pool"}),
+        ("hf:org/name?config=en&split=train%5B:9%5D", Scheme.HUB, "org/name", {"config": "en", "split": "train[:9]"}),
+        ("hf:org/name?config=&split=&revision=", Scheme.HUB, "org/name", {}),
+        ("env:python?max_chars=10&seed=3", Scheme.EMBEDDED, "python", {"max_chars": "10", "seed": "3"}),
+        ("-?split=test", Scheme.STDIN, "-", {"split": "test"}),
+    ],
+)
+def test_a_uri_is_read_into_its_parts(uri: str, scheme: Scheme, location: str, query: dict[str, str]) -> None:
+    parsed = parse_uri(uri)
+    assert (parsed.scheme, parsed.location, dict(parsed.query)) == (scheme, location, query)
+    assert parse_uri(str(parsed)) == parsed
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("s3://bucket/x.jsonl", "use a path"),
+        ("hf:", "names nothing"),
+        ("x.jsonl?splt=train", "unknown option 'splt'"),
+        ("x.jsonl?split=validation", "train, pool, test"),
+        ("env:python?config=x", "it takes: max_chars, seed, split"),
+    ],
+)
+def test_a_wrong_uri_is_refused_with_what_would_be_right(uri: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_uri(uri)
+
+
+def test_split_means_our_split_except_on_the_hub() -> None:
+    assert parse_uri("x.jsonl?split=pool").hash_split is Split.POOL
+    assert parse_uri("hf:x?split=train").hash_split is None
+    assert parse_uri("x.jsonl").hash_split is None
+
+
+def test_numbers_in_a_query_are_checked() -> None:
+    assert parse_uri("env:python?seed=7").integer("seed", 0) == 7
+    with pytest.raises(ConfigError, match="whole number"):
+        parse_uri("env:python?seed=-1").integer("seed", 0)
+
+
+def test_relative_paths_are_anchored_and_names_are_not() -> None:
+    folder = Path("/specs")
+    assert anchored("a.jsonl?split=pool", folder) == "/specs/a.jsonl?split=pool"
+    assert anchored("hf:./local", folder) == "hf:/specs/local"
+    assert [anchored(uri, folder) for uri in ("/x/a.jsonl", "hf:org/x", "env:python", "-")] == [
+        "/x/a.jsonl",
+        "hf:org/x",
+        "env:python",
+        "-",
+    ]
+
+
+def test_folders_and_globs_stand_for_their_readable_files_in_order(tmp_path: Path) -> None:
+    for name in (
+        "b.jsonl.gz",
+        "a.jsonl",
+        "c.parquet",
+        "README.md",
+        ".hidden.jsonl",
+        "d.jsonl.partial-12",
+        "manifest.json",
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "e.ndjson.zst").touch()
+    assert [path.name for path in find_files(str(tmp_path))] == ["a.jsonl", "b.jsonl.gz", "c.parquet"]
+    assert [path.name for path in find_files(f"{tmp_path}/[ab].*")] == ["a.jsonl", "b.jsonl.gz"]
+    assert [path.name for path in find_files(f"{tmp_path}/**/*.ndjson*")] == ["e.ndjson.zst"]
+
+
+def test_a_relative_glob_is_taken_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_files("*.jsonl") == [Path("x.jsonl")]
+
+
+@pytest.mark.parametrize("place", ["absent.jsonl", "absent/", "*.jsonl", "."])
+def test_nothing_to_read_is_an_error(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceNotFoundError, match="check the path"):
+        find_files(place)
+
+
+def test_an_unknown_suffix_is_an_error_that_says_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").touch()
+    with pytest.raises(ConfigError, match=r"\.jsonl\.zst.*\.parquet"):
+        find_files(str(tmp_path / "x.csv"))
