@@ -205,8 +205,10 @@ def _layer_arrays(accumulator: LayerAccumulator, settings: AtlasSettings) -> dic
         ("decoy_Nd", "decoy_held_NV", accumulator.decoy),
     ):
         out[name] = sketch.signatures_Ud(shift, scale, found.spans).cpu().numpy()
-        standardised = ((sketch.held_VU.double() - mean) / scale).clamp(-6e4, 6e4)
-        out[held] = standardised.T.to(torch.float16).contiguous().cpu().numpy()
+        standardised = (
+            sketch.held_VU.sub_(mean.float()).div_(scale.float()).clamp_(-6e4, 6e4)
+        )  # half precision ends at 65504
+        out[held] = standardised.to(torch.float16).T.contiguous().cpu().numpy()
     out |= {
         "document_mean_DN": (accumulator.document_sum_DU / counts).cpu().numpy(),
         "mean": found.mean,

@@ -48,8 +48,13 @@ class PeerEvidence(_Frozen):
 
 
 class TargetEvidence(_Frozen):
-    """How well one neuron tells one target domain; ``*_report`` is measured on documents that chose nothing."""
+    """How well one neuron tells one target domain; ``*_report`` is measured on documents that chose nothing.
 
+    ``direction`` is -1 where a low reading means on target (a gated neuron is read with the sign of its first target); the
+    numbers are those of the neuron turned that way.
+    """
+
+    direction: int
     auroc_fit: float
     auroc_report: float
     average_precision_report: float
@@ -87,6 +92,7 @@ class TargetFilter(_Frozen):
 
     default: MethodName
     single_neuron: int
+    single_direction: int
     methods: dict[MethodName, MethodQuality]
 
 
@@ -147,7 +153,8 @@ class NeuronSet:
     def method(self, domain: str, name: MethodName) -> Method:
         """The scorer of a target domain."""
         if name == "single":
-            return Single(self.manifest.targets[domain].single_neuron, len(self.manifest.neurons))
+            chosen = self.manifest.targets[domain]
+            return Single(chosen.single_neuron, len(self.manifest.neurons), chosen.single_direction)
         if name == "linear":
             return Linear(self.arrays[f"{domain}.linear.weight"], float(self.arrays[f"{domain}.linear.intercept"][0]))
         signatures = self.arrays["signature_Kf"]

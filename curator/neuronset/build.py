@@ -72,7 +72,10 @@ def build_neuron_set(
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
     z = standardiser(np.nan_to_num(features.values_DfK))
     arrays: dict[str, np.ndarray] = {"mean_fK": standardiser.mean_fK, "scale_fK": standardiser.scale_fK}
-    filters = {target: _fit_target(z, domain_D == target, parts_D, target, settings, arrays) for target in targets}
+    gated = anchor.manifest.gated
+    filters = {
+        target: _fit_target(z, domain_D == target, parts_D, target, settings, gated, arrays) for target in targets
+    }
     manifest = NeuronSetManifest(
         name=name,
         model=backbone.name,
@@ -122,11 +125,12 @@ def _fit_target(
     parts_D: np.ndarray,
     target: str,
     settings: NeuronSetSettings,
+    gated: bool,
     arrays: dict[str, np.ndarray],
 ) -> TargetFilter:
     """Fit the three scorers for one target, measure them, and add their arrays to ``arrays``."""
     fit = parts_D == Part.FIT
-    single = fit_single(z[fit], positive_D[fit])
+    single = fit_single(z[fit], positive_D[fit], either_direction=gated)
     linear = fit_linear(z[fit], positive_D[fit], settings)
     signature = fit_signature(z[fit], positive_D[fit], settings)
     fitted: Fitted = {"single": single, "linear": linear, "signature": signature}
@@ -145,7 +149,12 @@ def _fit_target(
     validation: dict[MethodName, float] = {
         name: quality.validation_average_precision for name, quality in qualities.items()
     }
-    return TargetFilter(default=best_method(validation), single_neuron=single.position, methods=qualities)
+    return TargetFilter(
+        default=best_method(validation),
+        single_neuron=single.position,
+        single_direction=single.direction,
+        methods=qualities,
+    )
 
 
 def _measured(
@@ -175,6 +184,7 @@ def _evidence(rosetta: RosettaNeurons, position: int, sign: int, chosen: dict[st
         if len(found):
             row = int(found[0])
             targets[target] = TargetEvidence(
+                direction=sign * int(selection.sign[row]),
                 auroc_fit=float(selection.auroc_fit[row]),
                 auroc_report=float(selection.auroc_report[row]),
                 average_precision_report=float(selection.average_precision_report[row]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -120,8 +121,8 @@ def _merged(found: list[Window], total_W2K: np.ndarray, peak_WpK: np.ndarray, do
     owner = np.asarray([window.document for window in found], dtype=np.int64)
     scored = np.asarray([int(window.scored.sum()) for window in found], dtype=np.int64)
     np.add.at(tokens, owner, scored)
-    starts = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else np.zeros(0, np.int64)
-    for start, stop in zip(starts, np.r_[starts[1:], len(owner)], strict=True):
+    edges = np.flatnonzero(np.diff(owner, prepend=-1, append=documents))  # windows come in the order of documents
+    for start, stop in pairwise(edges):
         document = owner[start]
         if not tokens[document]:
             continue

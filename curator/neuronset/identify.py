@@ -1,8 +1,8 @@
 """The main job up to the neuron set: atlases of the anchor and its peers, Rosetta neurons, a set for the target domains.
 
-Atlases are kept in a folder under a name made of model, tokenizer, probe corpus and settings, so a second run, another target or a
-new peer reads what exists and runs only the models that are new: that is how sets are regenerated for new model sizes. One
-model is in memory at a time. Cost: a forward pass per new model, then seconds. It does not know what the set will filter.
+Atlases are kept in a folder under a name made of model, tokenizer, probe corpus and settings, so a second run, another target
+or a new peer reads what exists and runs only the models that are new: that is how sets are regenerated for new model sizes.
+One model is in memory at a time. Cost: a forward pass per new model, then seconds. It does not know what the set will filter.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import faiss
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from curator.atlas.domains import average_precision_N
 from curator.settings import NeuronSetSettings
 
 METHODS = ("single", "linear", "signature")
@@ -40,7 +41,7 @@ class Standardiser:
     def __call__(self, values_DfK: np.ndarray) -> np.ndarray:
         """Standardised features, clipped, flattened to (D, 3 K)."""
         z = np.clip((values_DfK - self.mean_fK) / self.scale_fK, -_CLIP, _CLIP)
-        return z.reshape(len(z), -1)
+        return z.reshape(len(z), self.mean_fK.size)
 
 
 class Method(Protocol):
@@ -57,19 +58,20 @@ class Method(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """The mean activation of one neuron of the set, at ``position`` among K."""
+    """The mean activation of one neuron of the set, at ``position`` among K, turned by ``direction`` (+1 or -1)."""
 
     position: int
     neurons: int
+    direction: int = 1
 
     def score(self, z: np.ndarray) -> np.ndarray:
         """The neuron's standardised mean."""
-        return z[:, self.position].astype(np.float64)
+        return self.direction * z[:, self.position].astype(np.float64)
 
     def contributions(self, z: np.ndarray) -> np.ndarray:
         """All of the score at the one neuron."""
         out = np.zeros((len(z), self.neurons))
-        out[:, self.position] = z[:, self.position]
+        out[:, self.position] = self.score(z)
         return out
 
 
@@ -86,7 +88,7 @@ class Linear:
 
     def contributions(self, z: np.ndarray) -> np.ndarray:
         """Summed log-odds of a neuron's three features."""
-        return (z * self.weight).reshape(len(z), 3, -1).sum(axis=1)
+        return (z * self.weight).reshape(len(z), 3, len(self.weight) // 3).sum(axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,17 @@ def build_index(signature_Kf: np.ndarray) -> faiss.Index:
     return index
 
 
-def fit_single(z: np.ndarray, positive_D: np.ndarray) -> Single:
-    """The neuron whose mean has the best average precision on the fit documents."""
-    from curator.atlas.domains import average_precision_N
+def fit_single(z: np.ndarray, positive_D: np.ndarray, *, either_direction: bool = False) -> Single:
+    """The neuron whose mean has the best average precision on the fit documents.
 
+    With ``either_direction`` (gated models, whose sign is arbitrary) a low mean may point at the target as well: the sign that
+    a neuron is read with serves the first of several targets.
+    """
     neurons = z.shape[1] // 3
-    return Single(int(np.argmax(average_precision_N(z[:, :neurons], positive_D))), neurons)
+    directions = (1, -1) if either_direction else (1,)
+    precision_sK = np.stack([average_precision_N(sign * z[:, :neurons], positive_D) for sign in directions])
+    row, position = np.unravel_index(int(precision_sK.argmax()), precision_sK.shape)
+    return Single(int(position), neurons, directions[int(row)])
 
 
 def fit_linear(z: np.ndarray, positive_D: np.ndarray, settings: NeuronSetSettings) -> Linear:

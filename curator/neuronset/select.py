@@ -62,8 +62,9 @@ class ChosenNeurons:
 
 
 def document_parts(atlas: Atlas, settings: NeuronSetSettings) -> np.ndarray:
-    """Part of every probe document, (D,) of strings."""
-    return np.asarray([part_of(entry.source or entry.id, settings) for entry in atlas.manifest.documents])
+    """Part of every probe document, (D,) of strings; empty for a document without a span that this model covers."""
+    parts_D = np.asarray([part_of(entry.source or entry.id, settings) for entry in atlas.manifest.documents])
+    return np.where(atlas["document_spans_D"] > 0, parts_D, "")
 
 
 def choose_neurons(rosetta: RosettaNeurons, target: str, settings: NeuronSetSettings) -> ChosenNeurons:
@@ -102,12 +103,12 @@ def _require_documents(positive_D: np.ndarray, parts_D: np.ndarray, target: str)
     for part in Part:
         if int((positive_D & (parts_D == part)).sum()) < _MIN_TARGET_DOCUMENTS:
             raise InsufficientDataError(
-                f"The probe corpus has fewer than {_MIN_TARGET_DOCUMENTS} documents of {target!r} for the part {part!r}; "
+                f"The probe corpus has fewer than {_MIN_TARGET_DOCUMENTS} documents of {target!r} for the part {part.value!r}; "
                 "give the target domain more text."
             )
         if not (~positive_D & (parts_D == part)).any():
             raise InsufficientDataError(
-                f"The probe corpus has no document outside {target!r} for the part {part!r}; add another domain."
+                f"The probe corpus has no document outside {target!r} for the part {part.value!r}; add another domain."
             )
 
 

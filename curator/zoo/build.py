@@ -100,6 +100,7 @@ def _train_one(
         "name": spec.name,
         "recipe_version": recipe.RECIPE_VERSION,
         "seed": spec.seed,
+        "peak_learning_rate": spec.peak_rate,
         "neurons": spec.neurons,
         "parameters": model.num_parameters(),
         "vocabulary": spec.family.vocabulary,

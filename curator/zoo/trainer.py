@@ -101,7 +101,7 @@ def train_model(
     optimiser = _adamw(model, spec)
     first = _restore(checkpoint, model, optimiser) if checkpoint.exists() else 0
     for step in range(first, steps):
-        rate = learning_rate(step, steps, spec.family.learning_rate * min(1.0, (128 / spec.size.hidden) ** 0.5))
+        rate = learning_rate(step, steps, spec.peak_rate)
         loss = _step(
             model, optimiser, rows_SC[step * SEQUENCES_PER_STEP : (step + 1) * SEQUENCES_PER_STEP], rate, device
         )
@@ -119,7 +119,7 @@ def _adamw(model: PreTrainedModel, spec: ZooModel) -> torch.optim.AdamW:
     decayed = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     plain = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=spec.family.learning_rate, betas=(0.9, 0.95), fused=True)
+    return torch.optim.AdamW(groups, lr=spec.peak_rate, betas=(0.9, 0.95), fused=True)
 
 
 class _BlockwiseHeadLoss(torch.autograd.Function):

@@ -30,8 +30,8 @@ from curator.zoo.recipe import Family
 os.environ["HF_HUB_OFFLINE"] = "1"
 DOMAINS = ("letters", "digits", "marks")
 SETTINGS = AtlasSettings(sketch_dimensions=256, folds=4, held_back_spans=1024, min_active_spans=20, top_contexts=6)
-_WORDS = "lorem ipsum dolor sit amet consetetur sadipscing elitr sed diam nonumy tempor invidunt ut labore".split()
-_MARKS = "++ -- ** // == != <= >= && || :: -> => ?? !! ## %% ^^ ~~".split()
+_WORDS = ("lorem", "ipsum", "dolor", "sit", "amet", "sed", "diam", "nonumy", "tempor", "invidunt", "ut", "labore")
+_MARKS = ("++", "--", "**", "//", "==", "!=", "<=", "&&", "||", "::", "->", "=>", "??", "!!", "##", "%%")
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 _SHAPES: dict[str, dict[str, object]] = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 48, "n_positions": 64},
@@ -58,14 +58,25 @@ def make_text(domain: str, generator: np.random.Generator, words: int) -> str:
 def make_corpus(per_domain: int = 60, seed: int = 0) -> ProbeCorpus:
     """A labelled corpus; every document is a source of its own. The domains' documents differ in length."""
     generator = np.random.default_rng(seed)
-    documents = [
-        Document(f"{domain}-{number}", make_text(domain, generator, int(generator.integers(low, low + 30))), domain, f"{domain}/{number}")
-        for domain, low in zip(DOMAINS, (30, 40, 20), strict=True)
-        for number in range(per_domain)
-    ]  # fmt: skip
+    documents = []
+    for domain, low in zip(DOMAINS, (30, 40, 20), strict=True):
+        for number in range(per_domain):
+            text = make_text(domain, generator, int(generator.integers(low, low + 30)))
+            documents.append(Document(f"{domain}-{number}", text, domain, f"{domain}/{number}"))
     ordered = tuple(documents[index] for index in generator.permutation(len(documents)))
     spans = {d: sum(len(universal_spans(x.text)) for x in documents if x.domain == d) for d in DOMAINS}
     return ProbeCorpus(ordered, DOMAINS, probe_fingerprint(ordered), spans)
+
+
+def _tell_tokens_apart(embedding_VH: torch.Tensor, tokens: list[str]) -> None:
+    """Move tokens by what they are made of, each model in directions of its own: what training would have models share."""
+    features_V12 = torch.zeros(len(tokens), 12)
+    for row, token in enumerate(tokens):
+        bare = token.lstrip("Ġ") or token
+        kind = 0 if bare[0].isdigit() else 1 if bare[0].isascii() and bare[0].isalpha() else 2
+        features_V12[row, kind] = 0.5
+        features_V12[row, 3 + ord(bare[0]) % 9] = 1.0
+    embedding_VH += 0.6 * features_V12 @ torch.randn(12, embedding_VH.shape[1])
 
 
 @cache
@@ -80,6 +91,7 @@ def make_backbone(kind: str, root: Path, seed: int = 0) -> Backbone:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+        _tell_tokens_apart(model.get_input_embeddings().weight, tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
     folder = root / f"core-{kind}-{seed}"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

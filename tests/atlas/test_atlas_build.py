@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from curator.atlas.build import build_atlas
+from curator.atlas.spankeys import SpanKeys
 from curator.atlas.store import require_comparable, save_atlas
 from curator.errors import FingerprintError, InsufficientDataError
 from curator.rosetta.verify import pair_sums
@@ -51,7 +52,7 @@ def test_signatures_and_held_back_values_give_pearsons_correlation_across_tokeni
     missing = (np.isnan(held_a[:, 0]) | np.isnan(held_b[:, 0])).mean()
     assert missing < 0.01
     np.testing.assert_allclose(verified, exact_held, atol=1e-3 + 2 * missing)  # an uncovered span counts as the mean
-    assert np.abs(exact_held).max() > 0.3, "the world has something to correlate"
+    assert np.abs(exact_held).max() > 0.2, "the world has something to correlate"
 
 
 def test_document_means_and_top_contexts_are_those_of_the_raw_spans(world: Path) -> None:
@@ -99,6 +100,24 @@ def test_atlases_of_different_tokenizers_are_over_the_same_spans(world: Path) ->
 def test_a_signatures_length_is_near_one(world: Path) -> None:
     norm = np.linalg.norm(make_atlas("gpt2", world)["signature_Nd"], axis=1)
     assert 0.6 < norm.min() < norm.max() < 1.4
+
+
+@pytest.mark.parametrize("decoy", [False, True])
+def test_sketches_and_held_back_values_are_those_of_a_loop_over_documents(world: Path, decoy: bool) -> None:
+    atlas, keys, neurons = make_atlas("gpt2", world), SpanKeys(make_corpus(), SETTINGS), [0, 47, 48, 95]
+    signature = np.zeros((SETTINGS.sketch_dimensions, len(neurons)))
+    held = np.full((keys.held_back, len(neurons)), np.nan)
+    for index, values in enumerate(raw_spans(make_backbone("gpt2", world), make_corpus())):
+        z = (values[:, neurons] - atlas["mean"][neurons]) / atlas["deviation"][neurons]
+        places = keys.places(index, decoy=decoy)
+        for span in np.flatnonzero(~np.isnan(values[:, 0])):
+            if places.slot[span] >= 0:
+                held[places.slot[span]] = z[span]
+            else:
+                signature[places.bucket[span]] += places.sign[span] * z[span]
+    names = ("decoy_Nd", "decoy_held_NV") if decoy else ("signature_Nd", "held_NV")
+    np.testing.assert_allclose(atlas[names[0]][neurons], signature.T / np.sqrt(atlas.manifest.spans), atol=1e-5)
+    np.testing.assert_allclose(atlas[names[1]][neurons], held.T, atol=5e-3)
 
 
 def test_decoy_signatures_keep_the_moments_and_lose_the_correlation(world: Path) -> None:

@@ -1,0 +1,178 @@
+"""``curator study``: how the number of Rosetta neurons grows with the models' size.
+
+Each group is one size: an anchor and its peers. The study file is written after every group, so that an interruption loses
+one group at most and ``--append`` goes on; atlases that exist are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from curator.cli import options
+from curator.cli.console import ConsoleReporter, say, show_table
+from curator.errors import ConfigError, FingerprintError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from curator.neuronset.identify import IdentifySettings
+    from curator.scaling.points import Study, StudyPoint
+
+ZOO_ANCHOR, ZOO_PEERS = "neox", ("gpt2", "opt")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One size of a study, by the names of its models."""
+
+    label: str
+    models: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Group:
+        """Read ``LABEL=ANCHOR,PEER,PEER``. Raises ConfigError for anything else."""
+        label, mark, names = text.partition("=")
+        models = tuple(name.strip() for name in names.split(",") if name.strip())
+        if not (label and mark and len(models) > 1):
+            raise ConfigError(f"{text!r} names no group; write LABEL=ANCHOR,PEER with one peer or several.")
+        return cls(label, models)
+
+
+def study(
+    out: Annotated[Path, typer.Option(help="The study's JSON file.", metavar="FILE")],
+    group: Annotated[
+        list[str] | None, typer.Option(help="One size of models; repeat.", metavar="LABEL=ANCHOR,PEER,...")
+    ] = None,
+    zoo: Annotated[bool, typer.Option("--zoo", help="Measure the bundled models' sizes.")] = False,
+    append: Annotated[
+        Path | None, typer.Option(help="Add to this study, made on the same probe.", metavar="FILE")
+    ] = None,
+    probe: options.ProbeFile = None,
+    domain: options.Domains = None,
+    tokens_per_domain: options.TokensPerDomain = None,
+    sketch_dimensions: options.SketchDimensions = None,
+    seed: options.Seed = None,
+    settings: options.SettingsFile = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+) -> None:
+    """Count Rosetta neurons over several model sizes, and fit the scaling law."""
+    groups = [*(Group.parse(text) for text in group or []), *(zoo_groups() if zoo else [])]
+    _require_sound(groups, out, append)
+    from curator.scaling.points import Study
+    from curator.scaling.study import measure_group
+
+    dials = options.identify_settings(
+        settings,
+        atlas=options.known(sketch_dimensions=sketch_dimensions, seed=seed),
+        match=options.known(seed=seed),
+    )
+    found = Study.load(append) if append else None
+    with ConsoleReporter() as reporter:
+        corpus = options.ProbeChoice(probe, domain or [], tokens_per_domain, seed).build(reporter)
+        for one in groups:
+            anchor, *peers = (options.model_choice(name, device=device, dtype=dtype) for name in one.models)
+            point, models = measure_group(
+                one.label, anchor, peers, corpus, atlases=options.atlas_folder(), settings=dials, reporter=reporter
+            )
+            found = extended(found, point, models, corpus.fingerprint, dials)
+            found.save(out)
+    if found:
+        _show(found)
+        say(f"study       {out}")
+        say(f"fingerprint {found.fingerprint}")
+
+
+def zoo_groups() -> list[Group]:
+    """The sizes of the bundled models that are all there. Raises ModelNotFoundError when no size is complete."""
+    from curator.zoo.catalog import PREFIX, bundled_models
+    from curator.zoo.recipe import SIZES
+
+    bundled = set(bundled_models())
+    groups = []
+    for size in SIZES:
+        names = [f"{family}-{size}" for family in (ZOO_ANCHOR, *ZOO_PEERS)]
+        if bundled.issuperset(names):
+            groups.append(Group(str(size), tuple(f"{PREFIX}{name}" for name in names)))
+    if not groups:
+        raise ModelNotFoundError(
+            "This installation bundles no size of the zoo with all its models; name models with --group."
+        )
+    return groups
+
+
+def extended(
+    study: Study | None, point: StudyPoint, models: dict[str, str], probe: str, dials: IdentifySettings
+) -> Study:
+    """The study with one more point. Raises FingerprintError unless probe and settings are those of the other points."""
+    from curator.scaling.points import Study
+
+    settings = flat_settings(dials)
+    seeds = {"atlas": dials.atlas.seed, "matching": dials.match.seed}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if study is None:
+        study = Study(points=(), probe_fingerprint=probe, settings=settings, seeds=seeds)
+    for what, there, here in (
+        ("probe corpus", study.probe_fingerprint, probe),
+        ("settings", study.settings, settings),
+        ("seeds", study.seeds, seeds),
+    ):
+        if there != here:
+            raise FingerprintError(
+                f"The study was made with another {what}; its points cannot stand beside {point.label}."
+            )
+    added = study.with_point(point, created=now)
+    return Study(**{**dict(added), "model_fingerprints": {**study.model_fingerprints, **models}})
+
+
+def flat_settings(dials: IdentifySettings) -> dict[str, Any]:
+    """The settings that decide a study's counts, as ``table.field``."""
+    return {
+        f"{table}.{name}": value
+        for table, values in (("atlas", dials.atlas), ("match", dials.match))
+        for name, value in values.model_dump(exclude={"seed"}).items()
+    }
+
+
+def _require_sound(groups: Sequence[Group], out: Path, append: Path | None) -> None:
+    if not groups:
+        raise ConfigError("A study needs sizes; name each with --group LABEL=ANCHOR,PEER, or take --zoo.")
+    labels = [group.label for group in groups]
+    if len(set(labels)) != len(labels):
+        raise ConfigError("Two groups have the same label; give each size its own.")
+    if out.exists() and (append is None or out.resolve() != append.resolve()):
+        raise ConfigError(f"{out} exists; go on with it by --append {out}, or name a new file.")
+
+
+def _show(study: Study) -> None:
+    from curator.scaling.verdict import fit_scaling
+
+    show_table(
+        "Rosetta neurons by size",
+        ("size", "anchor", "mean neurons", "paper", "strict", "universal", "deranged", "rotated", "mean rho"),
+        (
+            (
+                point.label,
+                point.anchor,
+                round(point.neurons_mean),
+                point.paper,
+                point.strict,
+                point.universal,
+                point.decoy_derangement.paper,
+                point.decoy_rotation.paper,
+                point.mean_correlation,
+            )
+            for point in study.points
+        ),
+        left=2,
+    )
+    fit = fit_scaling(study.points)
+    if fit.power_law:
+        law, interval = fit.power_law, fit.power_law.interval
+        between = f", 95% interval {interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
+        say(f"fit         R = {law.c:.3g} x^{law.alpha:.2f} over {fit.sizes} sizes{between}")
+    say(f"verdict     {fit.verdict}")

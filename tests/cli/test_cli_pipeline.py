@@ -1,0 +1,225 @@
+"""Identify, score and filter as a user does: tiny models, small files, the real command."""
+
+import json
+import re
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from curator_server.app import running_server
+from curator_server.settings import ServerSettings
+
+from curator.cli.console import ConsoleReporter
+from curator.cli.serve_cmd import offered_scorers
+from curator.filtering.evaluation import kept_ids
+from curator.filtering.output import load_manifest, verify_output
+from curator.neuronset.artifact import load_neuron_set
+from tests.cli.cli_world import DOMAINS, curator
+
+
+def scored_rows(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_identify_writes_a_neuron_set_and_shows_what_it_found(world):
+    result = world.identify("digits", world.root / "shown")
+    assert result.exit_code == 0, result.output
+    saved = load_neuron_set(world.root / "shown")
+    assert saved.manifest.name == "digits" and list(saved.manifest.targets) == ["digits"]
+    assert f"etag       {saved.etag}" in result.stdout
+    assert "deranged text" in result.stdout and "average precision" in result.stdout
+    assert saved.manifest.neurons[0].id in result.stdout
+    default = saved.manifest.targets["digits"].default
+    assert re.search(rf"{default}\s+│\s+default", result.stdout)
+
+
+def test_a_second_identification_reads_the_atlases_of_the_first(world, home):
+    first = load_neuron_set(world.neuron_set)
+    atlases = sorted((home / "atlases").iterdir())
+    result = world.identify("letters", world.root / "letters-set", "--max-neurons", "5", "--name", "few")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("kept from before") == 2
+    assert sorted((home / "atlases").iterdir()) == atlases
+    saved = load_neuron_set(world.root / "letters-set").manifest
+    assert (saved.name, len(saved.neurons)) == ("few", 5)
+    assert saved.atlas_fingerprint == first.manifest.atlas_fingerprint
+
+
+def test_a_set_without_a_folder_is_found_by_its_name(world, home):
+    shutil.copytree(world.neuron_set, home / "neuron-sets" / "by-name")
+    result = curator("score", world.pool, "--neuron-set", "by-name")
+    assert result.exit_code == 0, result.output
+    assert len(scored_rows(result.stdout)) == 92
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(world, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    result = world.identify("digits", tmp_path)
+    assert result.exit_code == 2
+    assert "holds no neuron set" in result.stderr
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_atlas_says_what_it_holds_and_is_found_again(world, home):
+    words = ("atlas", world.model("gpt2"), "--probe", world.probe, "--settings", world.settings)
+    result = curator(*words)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"neurons\s+│\s+96 ", result.stdout) and "dead neurons" in result.stdout
+    assert str(home / "atlases" / "gpt2-0-") in result.stdout
+    assert "kept from before" in curator(*words).stderr
+
+
+def test_score_gives_every_record_one_line(world):
+    result = curator("score", world.pool, "--neuron-set", world.neuron_set)
+    assert result.exit_code == 0, result.output
+    rows = scored_rows(result.stdout)
+    assert len(rows) == 92
+    assert sum("value" in row for row in rows) == 90
+    assert [row["rejected"] for row in rows if "place" in row] == ["invalid_json"]
+    assert next(row for row in rows if row.get("document_id") == "short")["rejected"] == "no_spans"
+    assert "scored: 90" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["scores.jsonl", "scores.jsonl.zst", "scores.parquet"])
+def test_score_writes_the_same_rows_to_a_file(world, tmp_path, name):
+    path = tmp_path / name
+    words = ("score", world.pool, "--neuron-set", world.neuron_set, "--method", "linear")
+    printed = scored_rows(curator(*words).stdout)
+    result = curator(*words, "--out", path)
+    assert result.exit_code == 0 and result.stdout == ""
+    if name.endswith(".parquet"):
+        found = pq.read_table(path).to_pylist()
+        rows = [{key: value for key, value in row.items() if value is not None} for row in found]
+    elif name.endswith(".zst"):
+        rows = scored_rows(zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read().decode())
+    else:
+        rows = scored_rows(path.read_text())
+    assert rows == printed
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_threshold_keeps_exactly_what_score_says(world, tmp_path):
+    out = tmp_path / "out"
+    rows = scored_rows(curator("score", world.pool, "--neuron-set", world.neuron_set).stdout)
+    result = curator("filter", world.pool, "--neuron-set", world.neuron_set, "--threshold", "0.5", "--out", out)
+    assert result.exit_code == 0, result.output
+    wanted = [row["document_id"] for row in rows if row.get("probability", 0) >= 0.5]
+    assert 0 < len(wanted) < 90
+    assert list(kept_ids(out)) == wanted
+    report = verify_output(out)
+    assert (report.documents_in, report.documents_unreadable, report.rejected["no_spans"]) == (91, 1, 1)
+    assert "unreadable: invalid_json" in result.stdout and "rejected: below_threshold" in result.stdout
+    assert "tokens/s" in result.stderr
+
+
+def test_a_fraction_keeps_the_best_third_and_they_are_the_target(world, tmp_path):
+    out = tmp_path / "out"
+    result = curator(
+        "filter", world.pool, "--neuron-set", world.neuron_set, "--keep-fraction", 1 / 3, "--by", "value",
+        "--format", "jsonl", "--format", "parquet", "--no-rejected", "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    kept = list(kept_ids(out))
+    assert len(kept) == 30
+    assert sum(name.startswith("digits") for name in kept) >= 27
+    assert {path.suffix for path in (out / "kept").iterdir()} == {".zst", ".parquet"}
+    assert not list((out / "rejected").glob("*")) and verify_output(out).documents_kept == 30
+
+
+def test_a_token_budget_is_not_exceeded(world, tmp_path):
+    out = tmp_path / "out"
+    result = curator("filter", world.pool, "--neuron-set", world.neuron_set, "--token-budget", "1k", "--out", out)
+    assert result.exit_code == 0, result.output
+    report = verify_output(out)
+    assert 0 < report.tokens_kept <= 1000 < report.tokens_in
+    assert report.rejected["over_budget"] > 0
+
+
+def test_the_same_job_again_loads_no_model_and_writes_nothing(world, tmp_path):
+    pool, models = tmp_path / "pool.jsonl", tmp_path / "model"
+    shutil.copy(world.pool, pool)
+    shutil.copytree(world.model("gpt2"), models)
+    words = (
+        "filter",
+        pool,
+        "--neuron-set",
+        world.neuron_set,
+        "--model",
+        models,
+        "--threshold",
+        0.5,
+        "--out",
+        tmp_path / "o",
+    )
+    first = curator(*words)
+    assert first.exit_code == 0, first.output
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "o").rglob("*")}
+    shutil.rmtree(models)
+    again = curator(*words)
+    assert again.exit_code == 0, again.output
+    assert "already holds this job" in again.stderr and again.stdout.splitlines()[1:] == first.stdout.splitlines()[1:]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "o").rglob("*")} == written
+
+    with pool.open("a") as handle:
+        handle.write(json.dumps({"text": "one more"}) + "\n")
+    grown = curator(*words)
+    assert grown.exit_code == 1
+    assert grown.stderr.startswith("error [FINGERPRINT_MISMATCH]: ") and "context.source_bytes" in grown.stderr
+
+
+def test_a_model_that_the_set_was_not_made_for_is_refused_with_one_sentence(world, tmp_path):
+    words = ("filter", world.pool, "--neuron-set", world.neuron_set, "--threshold", 0.5, "--out", tmp_path / "out")
+    result = curator(*words, "--model", world.model("gpt2", seed=1))
+    assert result.exit_code == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error [FINGERPRINT_MISMATCH]: The neuron set 'digits' was made for")
+    assert "Traceback" not in result.output and not (tmp_path / "out").exists()
+
+
+def test_a_changed_neuron_set_is_refused(world, tmp_path):
+    shutil.copytree(world.neuron_set, tmp_path / "set")
+    manifest = tmp_path / "set" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"digits"', '"digitz"', 1))
+    result = curator("score", world.pool, "--neuron-set", tmp_path / "set")
+    assert result.exit_code == 1 and result.stderr.startswith("error [ARTIFACT_CORRUPT]: ")
+
+
+def test_a_remote_filter_keeps_what_a_local_one_keeps_under_the_same_identity(world, tmp_path):
+    sets = [load_neuron_set(world.neuron_set)]
+    with ConsoleReporter() as reporter:
+        scorers = list(offered_scorers(sets, reporter, device="cpu", dtype="auto"))
+    words = ("filter", world.pool, "--threshold", 0.5)
+    with running_server(ServerSettings(port=0), scorers) as address:
+        remote = curator(*words, "--remote", address, "--out", tmp_path / "remote")
+        unknown = curator(*words, "--remote", address, "--neuron-set", "law", "--out", tmp_path / "unknown")
+    local = curator(*words, "--neuron-set", world.neuron_set, "--out", tmp_path / "local")
+    assert remote.exit_code == local.exit_code == 0, remote.output + local.output
+    assert list(kept_ids(tmp_path / "remote")) == list(kept_ids(tmp_path / "local"))
+    assert load_manifest(tmp_path / "remote").context == load_manifest(tmp_path / "local").context
+    assert unknown.exit_code == 1 and unknown.stderr.startswith("error [ARTIFACT_NOT_FOUND]: ")
+
+
+def test_a_set_of_two_targets_is_offered_once_for_each_on_one_model(world):
+    folder = world.root / "two-targets"
+    assert world.identify("digits", folder, "--target", "letters", "--name", "two").exit_code == 0
+    with ConsoleReporter() as reporter:
+        both = list(offered_scorers([load_neuron_set(folder)], reporter, device="cpu", dtype="auto"))
+    assert [scorer.name for scorer in both] == ["two.digits", "two.letters"]
+    assert len({scorer.etag for scorer in both}) == 2
+    ambiguous = curator("score", world.pool, "--neuron-set", folder)
+    assert ambiguous.exit_code == 2 and "digits, letters" in ambiguous.stderr
+
+
+def test_an_unknown_target_is_answered_with_the_domains_there_are(world):
+    result = world.identify("law", world.root / "never")
+    assert result.exit_code == 2
+    assert all(domain in result.stderr for domain in DOMAINS) and "law" in result.stderr
+    assert not (world.root / "never").exists()
+
+
+def test_a_report_is_written_beside_the_set_when_asked_for(world, tmp_path):
+    result = world.identify("digits", tmp_path / "set", "--report", str(tmp_path / "report"))
+    assert result.exit_code == 0, result.output
+    page = tmp_path / "report" / "report.html"
+    assert f"report     {page}" in result.stdout and "digits" in page.read_text()

@@ -1,0 +1,106 @@
+"""Choosing neurons: on one part of the sources, measured on another, within the limits asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curator.atlas.domains import auroc_N
+from curator.errors import InsufficientDataError
+from curator.neuronset.select import Part, choose_neurons, document_parts, part_of
+from curator.settings import NeuronSetSettings
+from tests.atlas.core_world import make_atlas, make_corpus
+from tests.neuronset.made_set import SET_SETTINGS, make_rosetta
+
+
+def test_a_source_lies_in_one_part_and_parts_have_their_shares() -> None:
+    settings = NeuronSetSettings(fit_share=0.5)
+    parts = [part_of(f"book-{number}", settings) for number in range(4000)]
+    shares = {part: parts.count(part) / 4000 for part in Part}
+    assert shares[Part.FIT] == pytest.approx(0.5, abs=0.03)
+    assert shares[Part.VALIDATE] == pytest.approx(0.25, abs=0.03)
+    assert shares[Part.REPORT] == pytest.approx(0.25, abs=0.03)
+    assert parts == [part_of(f"book-{number}", settings) for number in range(4000)]
+    other = NeuronSetSettings(fit_share=0.5, seed=1)
+    assert parts != [part_of(f"book-{number}", other) for number in range(4000)]
+
+
+def test_documents_of_one_source_are_in_one_part(world: Path) -> None:
+    atlas = make_atlas("gpt2", world)
+    parts = document_parts(atlas, SET_SETTINGS)
+    by_source: dict[str, set[str]] = {}
+    for entry, part in zip(atlas.manifest.documents, parts, strict=True):
+        by_source.setdefault(entry.source, set()).add(str(part))
+    assert all(len(found) == 1 for found in by_source.values())
+    assert {str(part) for part in parts} == {str(part) for part in Part}
+
+
+@pytest.mark.parametrize("most", [1, 3, 12, 1000])
+def test_at_most_so_many_neurons_are_chosen_each_once(world: Path, most: int) -> None:
+    rosetta = make_rosetta("gpt2", world)
+    chosen = choose_neurons(rosetta, "digits", SET_SETTINGS.model_copy(update={"max_neurons": most}))
+    eligible = len(rosetta.chosen_by(chosen.rule))
+    assert len(chosen.index) == min(most, eligible)
+    assert len(set(chosen.index.tolist())) == len(chosen.index)
+    np.testing.assert_array_equal(rosetta.index[chosen.position], chosen.index)
+
+
+def test_the_first_neuron_is_the_best_on_the_fit_documents(world: Path) -> None:
+    rosetta = make_rosetta("gpt2", world)
+    chosen = choose_neurons(rosetta, "digits", SET_SETTINGS)
+    fit = document_parts(rosetta.anchor, SET_SETTINGS) == Part.FIT
+    positive = np.asarray([d.domain == "digits" for d in make_corpus().documents])
+    eligible = rosetta.index[rosetta.chosen_by(chosen.rule)]
+    auroc = auroc_N(rosetta.anchor["document_mean_DN"][:, eligible][fit], positive[fit])
+    assert chosen.index[0] == eligible[np.argmax(np.abs(auroc - 0.5))]
+    assert abs(chosen.auroc_fit[0] - 0.5) == pytest.approx(np.abs(auroc - 0.5).max())
+
+
+def test_report_numbers_come_from_report_documents_alone(world: Path) -> None:
+    rosetta = make_rosetta("gpt2", world)
+    chosen = choose_neurons(rosetta, "digits", SET_SETTINGS)
+    report = document_parts(rosetta.anchor, SET_SETTINGS) == Part.REPORT
+    positive = np.asarray([d.domain == "digits" for d in make_corpus().documents])
+    values = rosetta.anchor["document_mean_DN"][:, chosen.index] * chosen.sign
+    np.testing.assert_allclose(chosen.auroc_report, auroc_N(values[report], positive[report]))
+
+
+def test_only_gated_neurons_are_turned_and_then_point_at_the_target(world: Path) -> None:
+    assert (choose_neurons(make_rosetta("gpt2", world), "digits", SET_SETTINGS).sign == 1).all()
+    gated = choose_neurons(make_rosetta("llama", world), "digits", SET_SETTINGS)
+    assert set(gated.sign.tolist()) == {-1, 1}
+    assert (gated.auroc_fit >= 0.5).all()
+
+
+def test_no_neuron_lies_deeper_than_asked_for(world: Path) -> None:
+    rosetta = make_rosetta("gpt2", world)
+    everywhere = choose_neurons(rosetta, "digits", SET_SETTINGS.model_copy(update={"max_neurons": 100}))
+    shallow = choose_neurons(rosetta, "digits", SET_SETTINGS.model_copy(update={"max_neurons": 100, "max_depth": 1}))
+    assert rosetta.anchor.layer_of[everywhere.index].max() == 1
+    assert (rosetta.anchor.layer_of[shallow.index] == 0).all()
+
+
+def test_a_rule_that_leaves_too_few_neurons_gives_way_to_the_papers(world: Path) -> None:
+    rosetta = make_rosetta("gpt2", world)
+    strict = rosetta.counts()["strict"]
+    wide = choose_neurons(rosetta, "digits", SET_SETTINGS.model_copy(update={"min_neurons": strict + 1}))
+    assert wide.rule == "paper"
+    if strict:
+        kept = choose_neurons(rosetta, "digits", SET_SETTINGS.model_copy(update={"min_neurons": strict}))
+        assert kept.rule == "strict"
+
+
+def test_a_target_with_too_little_text_is_refused(world: Path) -> None:
+    with pytest.raises(InsufficientDataError, match="more text"):
+        choose_neurons(make_rosetta("gpt2", world), "poetry", SET_SETTINGS)
+
+
+def test_shares_of_the_text_are_of_spans_not_of_documents(world: Path) -> None:
+    rosetta = make_rosetta("gpt2", world)
+    chosen, atlas = choose_neurons(rosetta, "marks", SET_SETTINGS), rosetta.anchor
+    domain = np.asarray([entry.domain for entry in atlas.manifest.documents])
+    spans = atlas["document_spans_D"]
+    share = spans[domain == "marks"].sum() / spans.sum()
+    assert share < 0.3  # a third of the documents, but they are the short ones
+    top = (domain[atlas["top_document_Nk"][chosen.index]] == "marks").mean(axis=1)
+    np.testing.assert_allclose(chosen.normalized_fire, top / share)
