@@ -1,10 +1,11 @@
 """`curator demo`: the whole job, small, on text and models that are already on this machine.
 
 Harvests the embedded corpus, builds atlases of three bundled models, finds the Rosetta neurons of one, makes a neuron set for
-a target domain, starts the gRPC server on loopback, and streams a mixed pool through the client twice: once filtered on the
-server at the calibrated threshold, once scored and kept at the oracle's size. The pool is text that neither the models nor
-the neuron set have seen, and its labels are used for the final table only. Everything is written below one folder, each part
-whole or not at all. Cost: under two minutes on two cores. It does not know how well this would do on other text.
+a target domain, starts the gRPC server on loopback, and streams a mixed pool through the client: a part of it filtered on the
+server at the calibrated threshold, then all of it scored, and kept at the oracle's size. The pool is text that neither the
+models nor the neuron set have seen, and its labels are used for the final table only. Everything is written below one
+folder, each part whole or not at all. Cost: under two minutes on two cores. It does not know how well this would do on
+other text.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ from curator.text.probe import ProbeCorpus, ProbeSpec, build_probe
 from curator.text.splits import Split, split_of
 from curator.zoo.catalog import WEIGHTS
 
-DOMAINS = ("python", "cpp", "docstrings", "prose", "legal", "stubs")
-ANCHOR, PEERS = "zoo:neox-128x4", ("zoo:gpt2-128x4", "zoo:opt-128x4")
+DOMAINS = ("python", "cpp", "docstrings", "prose", "legal")
+ANCHOR, PEERS = "neox", ("gpt2", "opt")
 ZOO_STUDY = WEIGHTS / "study.json"
 
 
@@ -51,11 +52,16 @@ class DemoSettings:
     """The sizes of the demonstration."""
 
     target: str = "cpp"
-    tokens_per_domain: int = 24_000
+    size: str = "128x4"
+    tokens_per_domain: int = 20_000
+    probe_document_spans: int = 256
+    sketch_dimensions: int = 1024
+    held_back_spans: int = 4096
     pool_documents: int = 2_000
     target_share: float = 0.15
-    harvest_chars: int = 3_600_000
-    passage_chars: int = 1_600
+    server_filtered: int = 500
+    harvest_chars: int = 8_000_000
+    passage_chars: int = 1_200
     min_probability: float = 0.5
     seed: int = 0
 
@@ -98,7 +104,8 @@ def run_demo(out: Path, settings: DemoSettings, reporter: Reporter) -> DemoResul
         running_server(ServerSettings(port=0), [scorer]) as address,
         Client(address, ConnectionOptions()) as client,
     ):
-        filtered = _filter_on_server(client, pool, out / "filtered", truth, settings, reporter)
+        some = pool[: settings.server_filtered]
+        filtered = _filter_on_server(client, some, out / "filtered", truth, settings, reporter)
         at_oracle_size, tokens, speed = _select_at_oracle_size(client, pool, out / "selected", truth, scorer, reporter)
     reporter.stage("writing the report")
     files = tuple(
@@ -178,6 +185,7 @@ def _texts(out: Path, settings: DemoSettings, reporter: Reporter) -> tuple[Probe
             domains={domain: (uris[domain],) for domain in DOMAINS},
             tokens_per_domain=settings.tokens_per_domain,
             seed=settings.seed,
+            max_document_spans=settings.probe_document_spans,
         )
     )
     return corpus, pool
@@ -204,14 +212,19 @@ def _write(path: Path, documents: Iterable[Document]) -> Path:
 
 def _identify(out: Path, corpus: ProbeCorpus, settings: DemoSettings, reporter: Reporter) -> Identified:
     found = identify(
-        ModelChoice(ANCHOR),
-        [ModelChoice(peer) for peer in PEERS],
+        ModelChoice(f"zoo:{ANCHOR}-{settings.size}"),
+        [ModelChoice(f"zoo:{peer}-{settings.size}") for peer in PEERS],
         corpus,
         [settings.target],
         name=f"{settings.target}-demo",
         atlases=out / "atlases",
         settings=IdentifySettings(
-            atlas=AtlasSettings(seed=settings.seed), neuron_set=NeuronSetSettings(seed=settings.seed)
+            atlas=AtlasSettings(
+                sketch_dimensions=settings.sketch_dimensions,
+                held_back_spans=settings.held_back_spans,
+                seed=settings.seed,
+            ),
+            neuron_set=NeuronSetSettings(seed=settings.seed),
         ),
         reporter=reporter,
     )
@@ -226,7 +239,7 @@ def _filter_on_server(
     reporter.stage("filtering over gRPC", len(pool))
     client.filter(_counted(pool, reporter), out, min_probability=settings.min_probability)
     kept = [str(row["id"]) for shard in sorted(out.glob("*.jsonl.zst")) for row in read_shard(shard)]
-    return evaluate(kept, truth)
+    return evaluate(kept, {document.id: truth[document.id] for document in pool})
 
 
 def _select_at_oracle_size(

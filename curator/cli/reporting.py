@@ -68,6 +68,7 @@ def write_neuron_set_report(
         study=study,
         rosetta=_summary(identified),
         neuron_set=_neurons(identified, corpus, target),
+        set_size=len(manifest.neurons),
         scorers=tuple(
             ScorerEntry(
                 name=name,

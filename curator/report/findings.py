@@ -131,6 +131,13 @@ def _found(inputs: ReportInputs, derived: Derived) -> str:
     nulls = [null.paper for null in (found.decoy_derangement, found.decoy_rotation) if null.paper is not None]
     chance = f"chance alone gives {max(nulls):,}" if nulls else "how many chance alone would give was not measured"
     correlation = "" if found.mean_correlation is None else f", correlating at {found.mean_correlation:.2f} on average"
+    if found.strict is not None:
+        scrambled = found.decoy_derangement.strict
+        null = "" if scrambled is None else f", where scrambled documents give {scrambled:,}"
+        return (
+            f"{found.strict:,} of {inputs.model.name}'s {found.neurons:,} neurons ({found.strict / found.neurons:.1%}) have "
+            f"a partner {partners} that passes the strict rule{null}. Without a threshold there are {found.paper:,}; {chance}."
+        )
     return (
         f"{found.paper:,} of {inputs.model.name}'s {found.neurons:,} neurons ({derived.rosetta_fraction:.1%}) have "
         f"a partner {partners}{correlation}; {chance}."
@@ -139,7 +146,7 @@ def _found(inputs: ReportInputs, derived: Derived) -> str:
 
 def _filtered(inputs: ReportInputs, derived: Derived) -> str:
     kept, target = inputs.filter, inputs.target_domain
-    used = len(inputs.neuron_set)
+    used = inputs.set_size or len(inputs.neuron_set)
     by = (
         "The filter" if not used else f"A filter made of {used} of them" if used > 1 else "A filter made of one of them"
     )

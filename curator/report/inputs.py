@@ -177,7 +177,8 @@ class ReportInputs(_Part):
     versions: dict[str, str] = Field(default_factory=dict)
     study: Study | None = None
     rosetta: RosettaSummary | None = None
-    neuron_set: tuple[NeuronEntry, ...] = ()
+    neuron_set: tuple[NeuronEntry, ...] = Field(default=(), description="The neurons that the page shows.")
+    set_size: int | None = Field(default=None, gt=0, description="Neurons in the whole set, where not all are shown.")
     scorers: tuple[ScorerEntry, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
     filter: FilterResult | None = None

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -95,13 +96,22 @@ def _harvest_rule(rule: DomainRule, max_chars: int, seed: int) -> Iterator[Docum
 def _files_in_seeded_order(rule: DomainRule, seed: int) -> list[tuple[str, Path]]:
     found: dict[str, Path] = {}
     for label, root in _roots():
-        for path in root.rglob("*"):
-            relative = path.relative_to(root).as_posix()
+        for folder, relative, names in _walk(root):
             if label == "stdlib" and relative.startswith(("site-packages/", "dist-packages/")):
                 continue
-            if rule.wanted(relative) and path.is_file() and path.stat().st_size <= _MAX_FILE_BYTES:
-                found[f"{label}/{relative}"] = path
+            for name in names:
+                path = folder / name
+                if rule.wanted(relative + name) and path.is_file() and path.stat().st_size <= _MAX_FILE_BYTES:
+                    found[f"{label}/{relative}{name}"] = path
     return sorted(found.items(), key=lambda item: fingerprint.of_parts([str(seed), item[0]]))
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, str, list[str]]]:
+    """Each folder below ``root`` with its path from there (ending in a slash, empty for the root) and its file names."""
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if name != "__pycache__"]
+        relative = Path(folder).relative_to(root).as_posix()
+        yield Path(folder), "" if relative == "." else f"{relative}/", names
 
 
 def _roots() -> list[tuple[str, Path]]:

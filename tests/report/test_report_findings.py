@@ -13,10 +13,20 @@ def changed(inputs: ReportInputs, part: str, **update) -> ReportInputs:
     return inputs.model_copy(update={part: getattr(inputs, part).model_copy(update=update)})
 
 
-def test_the_headline_is_two_sentences_with_the_measured_numbers(inputs: ReportInputs):
+def test_the_headline_puts_the_strict_count_first_and_every_count_beside_its_null(inputs: ReportInputs):
     found, filtered = find(inputs).headline
-    assert "121 of neox-128x4's 2,048 neurons (5.9%)" in found and "chance alone gives 5" in found
+    assert "66 of neox-128x4's 2,048 neurons (3.2%)" in found and "scrambled documents give 0" in found
+    assert "Without a threshold there are 121; chance alone gives 5" in found
     assert "132 of 2,100 documents" in filtered and "94.7%" in filtered and "96.2%" in filtered
+
+
+def test_the_headline_falls_back_to_the_paper_rule_where_the_strict_one_was_not_applied(inputs: ReportInputs):
+    found, _ = find(changed(inputs, "rosetta", strict=None)).headline
+    assert "121 of neox-128x4's 2,048 neurons (5.9%)" in found and "chance alone gives 5" in found
+
+
+def test_the_headline_counts_the_whole_set_and_not_only_the_shown_neurons(inputs: ReportInputs):
+    assert "A filter made of 31 of them" in find(inputs.model_copy(update={"set_size": 31})).headline[1]
 
 
 def test_the_headline_admits_what_was_not_measured(bare: ReportInputs):
