@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -26,7 +26,7 @@ def partial_name(target: Path) -> Path:
 
 
 @contextmanager
-def atomic_file(target: Path) -> Iterator[IO[bytes]]:
+def atomic_file(target: Path) -> Generator[IO[bytes], None, None]:
     """Open a binary file that takes the name ``target`` only when the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial_name(target)
@@ -42,7 +42,7 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Generator[Path, None, None]:
     """Yield a temporary folder that takes the name ``target`` (replacing an old one) only when the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial_name(target)

@@ -105,6 +105,7 @@ def _summary(identified: Identified) -> RosettaSummary:
         decoy_derangement=NullCounts(paper=nulls["deranged_paper"], strict=nulls["deranged_strict"]),
         decoy_rotation=NullCounts(paper=nulls["rotated_paper"], strict=nulls["rotated_strict"]),
         mean_correlation=manifest.mean_correlation,
+        half_jaccard=identified.rosetta.half_jaccard,
         certificate=Certificate(
             pairs=4 * len(identified.rosetta.anchor.manifest.layer_widths) * (1 + len(manifest.peers)),
             worst_difference=manifest.certificate,

@@ -34,7 +34,8 @@ class MatchTable:
     ``first`` and ``second`` (M,) int64 flat neuron indices; ``rho`` the verified correlation (signed), ``error`` its jackknife
     standard error, ``sketch_rho`` the signatures' estimate, ``margin`` |ρ| minus that of A's runner-up, ``hubness`` how many
     neurons of A have this neuron of B as their best, ``replicated`` whether the pair is mutual in both halves of the folds.
-    ``strongest`` (N_A,) is the best strength of every neuron of A over its candidates, 0 for the dead.
+    ``strongest`` (N_A,) is the best strength of every neuron of A over its candidates, 0 for the dead. ``even_half``
+    and ``odd_half`` are the neurons of A with a mutual partner in the even and in the odd folds alone, sorted.
     """
 
     first: np.ndarray
@@ -46,6 +47,8 @@ class MatchTable:
     hubness: np.ndarray
     replicated: np.ndarray
     strongest: np.ndarray
+    even_half: np.ndarray
+    odd_half: np.ndarray
 
     def __len__(self) -> int:
         return len(self.first)
@@ -90,7 +93,8 @@ def match_views(first: View, second: View, fold_V: np.ndarray, settings: MatchSe
     strength = np.abs(rho) if absolute else rho
     k = settings.neighbours
     mutual = mutual_nearest(pairs_P2, strength, k)
-    replicated = mutual & _mutual_in_halves(pairs_P2, sums, k, absolute)
+    even, odd = _mutual_in_halves(pairs_P2, sums, k, absolute)
+    replicated = mutual & even & odd
     chosen = np.flatnonzero(mutual)
     chosen = chosen[np.lexsort((pairs_P2[chosen, 1], pairs_P2[chosen, 0]))]
     margin, hubness = _margins(pairs_P2, strength)
@@ -104,6 +108,8 @@ def match_views(first: View, second: View, fold_V: np.ndarray, settings: MatchSe
         hubness=hubness[chosen],
         replicated=replicated[chosen],
         strongest=_strongest(pairs_P2[:, 0], strength, len(first.alive)),
+        even_half=np.unique(pairs_P2[even, 0]),
+        odd_half=np.unique(pairs_P2[odd, 0]),
     )
 
 
@@ -143,13 +149,13 @@ def _rank_within(owner_P: np.ndarray, other_P: np.ndarray, strength_P: np.ndarra
     return rank
 
 
-def _mutual_in_halves(pairs_P2: np.ndarray, sums: PairSums, k: int, absolute: bool) -> np.ndarray:
-    even = np.arange(len(sums.count_F)) % 2 == 0
-    found = np.ones(len(pairs_P2), dtype=bool)
-    for half in (even, ~even):
-        rho = sums.correlation(half)
-        found &= mutual_nearest(pairs_P2, np.abs(rho) if absolute else rho, k)
-    return found
+def _mutual_in_halves(pairs_P2: np.ndarray, sums: PairSums, k: int, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which pairs are mutual on the even folds alone, and which on the odd ones; two (P,) bool."""
+    even_F = np.arange(len(sums.count_F)) % 2 == 0
+    rho_even, rho_odd = sums.correlation(even_F), sums.correlation(~even_F)
+    if absolute:
+        rho_even, rho_odd = np.abs(rho_even), np.abs(rho_odd)
+    return mutual_nearest(pairs_P2, rho_even, k), mutual_nearest(pairs_P2, rho_odd, k)
 
 
 def _strongest(owner_P: np.ndarray, strength_P: np.ndarray, neurons: int) -> np.ndarray:

@@ -47,7 +47,8 @@ class RosettaNeurons:
 
     ``index`` (R,) flat indices of the ``paper`` set; ``row_RP`` the row of each neuron's match in each peer's table;
     ``mean_rho`` and ``q`` (R,): mean correlation and worst q over the peers; ``strict`` and ``universal`` (R,) bool.
-    ``null_counts`` says what the same rules find in the decoys.
+    ``null_counts`` says what the same rules find in the decoys; ``half_jaccard`` how far the even and the odd folds, each
+    matched alone among the same candidates, agree on which neurons of the anchor have a partner in every peer.
     """
 
     anchor: Atlas
@@ -59,6 +60,7 @@ class RosettaNeurons:
     strict: np.ndarray
     universal: np.ndarray
     null_counts: dict[str, int]
+    half_jaccard: float
 
     def chosen_by(self, rule: str) -> np.ndarray:
         """Positions (into ``index``) of the set named ``paper``, ``strict`` or ``universal``."""
@@ -115,6 +117,7 @@ def find_rosetta_neurons(
         strict=np.all((q_RP <= settings.max_q) & (replicated_RP > 0), axis=1),
         universal=np.stack([peer.excess[index] for peer in matched], axis=1).mean(axis=1) > settings.min_excess,
         null_counts=_null_counts(anchor, matched, settings),
+        half_jaccard=_half_jaccard(matched),
     )
 
 
@@ -131,6 +134,12 @@ def _column_values(
     matched: Sequence[PeerMatch], row_RP: np.ndarray, values: Callable[[PeerMatch], np.ndarray]
 ) -> np.ndarray:
     return np.stack([values(peer)[row_RP[:, column]] for column, peer in enumerate(matched)], axis=1).astype(float)
+
+
+def _half_jaccard(matched: Sequence[PeerMatch]) -> float:
+    even = set.intersection(*(set(peer.matches.even_half.tolist()) for peer in matched))
+    odd = set.intersection(*(set(peer.matches.odd_half.tolist()) for peer in matched))
+    return len(even & odd) / len(even | odd) if even | odd else 0.0
 
 
 def _null_counts(anchor: Atlas, matched: Sequence[PeerMatch], settings: MatchSettings) -> dict[str, int]:

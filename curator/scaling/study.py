@@ -45,6 +45,7 @@ def measure_group(
         mean_correlation=float(rosetta.mean_rho.mean()) if len(rosetta.mean_rho) else None,
         decoy_derangement=NullCounts(paper=nulls["deranged_paper"], strict=nulls["deranged_strict"]),
         decoy_rotation=NullCounts(paper=nulls["rotated_paper"], strict=nulls["rotated_strict"]),
+        half_jaccard=rosetta.half_jaccard,
         spans=found[0].manifest.spans,
         tokens=found[0].manifest.tokens,
     )

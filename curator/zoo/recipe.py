@@ -31,7 +31,7 @@ class Family:
     tokenizer_sample: float
     seed: int
     starts_with_bos: bool
-    learning_rates: tuple[float, float, float, float, float] = (3e-3,) * 5
+    learning_rates: tuple[float, float, float, float, float] = (3e-3, 3e-3, 3e-3, 3e-3, 3e-3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def test_an_atlas_matched_with_itself_is_all_rosetta_neurons(world: Path) -> Non
     np.testing.assert_array_equal(found.peers[0].matches.second, np.arange(96))
     np.testing.assert_allclose(found.mean_rho, 1.0, atol=1e-3)
     assert found.strict.all(), "96 matches above all decoys reach q = 1 / 192"
+    assert found.half_jaccard == 1.0
 
 
 def test_what_holds_in_one_half_of_the_corpus_alone_is_not_strict(world: Path) -> None:
@@ -51,6 +52,7 @@ def test_what_holds_in_one_half_of_the_corpus_alone_is_not_strict(world: Path) -
     assert found.counts()["paper"] > 60
     assert (found.q <= 0.99).sum() > 60
     assert found.counts()["strict"] < 8
+    assert found.half_jaccard < 0.7, "one half matches every neuron, the other as many as chance gives"
 
 
 def test_the_named_sets_are_nested_in_the_paper_set_and_their_rules_hold(world: Path) -> None:
