@@ -178,6 +178,14 @@ class NeuronSet:
                 )
 
 
+def unsaved_etag(manifest: NeuronSetManifest, arrays: dict[str, np.ndarray]) -> str:
+    """The etag of a set that is in memory only: a content hash that can never equal a saved set's."""
+    parts = [manifest.model_dump_json()]
+    for name in sorted(arrays):
+        parts += [name, fingerprint.of_bytes(np.ascontiguousarray(arrays[name]).tobytes())]
+    return f"unsaved-{fingerprint.of_parts(parts)}"
+
+
 def save_neuron_set(neuron_set: NeuronSet, folder: Path) -> NeuronSet:
     """Write a set, whole or not at all, and return it with its etag."""
     with atomic_folder(folder) as temporary:

@@ -25,6 +25,7 @@ from curator.neuronset.artifact import (
     TargetEvidence,
     TargetFilter,
     best_method,
+    unsaved_etag,
 )
 from curator.neuronset.calibrate import Calibration, fit_calibration, operating_points, reliability
 from curator.neuronset.features import NeuronChoice, document_features
@@ -99,7 +100,7 @@ def build_neuron_set(
         match_settings=match_settings,
         version=__version__,
     )
-    return NeuronSet(manifest, arrays)
+    return NeuronSet(manifest, arrays, unsaved_etag(manifest, arrays))
 
 
 def _require_one_world(backbone: Backbone, rosetta: RosettaNeurons, corpus: ProbeCorpus) -> None:
