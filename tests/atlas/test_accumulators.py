@@ -88,8 +88,8 @@ def test_ranges_counts_tops_documents_and_held_back_values_are_those_of_the_span
     values, places = _values(), _places()
     found = _accumulate(values, [1500])
     used = values[places["sketched"].numpy()]
-    np.testing.assert_array_equal(found.low_U, used.min(axis=0))
-    np.testing.assert_array_equal(found.high_U, used.max(axis=0))
+    np.testing.assert_array_equal(found.low_U, values.min(axis=0))  # ranges are over all spans, held back or not
+    np.testing.assert_array_equal(found.high_U, values.max(axis=0))
     np.testing.assert_array_equal(found.positive_U, (used > 0).sum(axis=0))
     np.testing.assert_array_equal(found.top_value_kU, -np.sort(-values, axis=0)[:5])
     np.testing.assert_array_equal(values[found.top_place_kU2[:, 0, 1], 0], found.top_value_kU[:, 0])

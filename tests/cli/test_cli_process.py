@@ -1,5 +1,6 @@
 """What only a process of its own shows: signals, pipes, a server that is really reached."""
 
+import contextlib
 import json
 import os
 import signal
@@ -50,7 +51,13 @@ def test_ctrl_c_in_the_middle_of_a_filter_leaves_nothing(world, tmp_path):
     words = ("filter", "-", "--neuron-set", world.neuron_set, "--keep-fraction", 0.5, "--out", tmp_path / "out")
     process = start(*words, stdin=subprocess.PIPE)
     lines = world.pool.read_text() * 4
-    feeding = threading.Thread(target=lambda: (process.stdin.write(lines), process.stdin.flush()), daemon=True)
+
+    def feed() -> None:
+        with contextlib.suppress(BrokenPipeError):  # the interrupted process stops reading
+            process.stdin.write(lines)
+            process.stdin.flush()
+
+    feeding = threading.Thread(target=feed, daemon=True)
     feeding.start()
     try:
         deadline = time.monotonic() + 60
@@ -64,7 +71,8 @@ def test_ctrl_c_in_the_middle_of_a_filter_leaves_nothing(world, tmp_path):
     finally:
         process.kill()
         feeding.join(5)
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
         process.stderr.close()
 
 
