@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import zstandard
@@ -159,25 +160,19 @@ def _clear(out: Path) -> None:
 def _texts(out: Path, settings: DemoSettings, reporter: Reporter) -> tuple[ProbeCorpus, list[Document]]:
     """The probe corpus (train split) and the pool (pool split), both also written as files one can look at."""
     reporter.stage("harvesting the embedded corpus", len(DOMAINS))
-    pool: list[Document] = []
+    unseen: dict[str, list[Document]] = {}
     uris: dict[str, str] = {}
-    negatives = int(settings.pool_documents * (1 - settings.target_share)) // (len(DOMAINS) - 1)
-    spare = 0
-    for done, domain in enumerate(sorted(DOMAINS, key=lambda name: name == "python")):  # python fills what others lack
+    for done, domain in enumerate(DOMAINS):
         documents = harvest(domain, max_chars=settings.harvest_chars, seed=settings.seed)
         probe = [document for document in documents if split_of(document.source) is Split.TRAIN]
-        unseen = [
+        unseen[domain] = [
             _passage(document, settings.passage_chars)
             for document in documents
             if split_of(document.source) is Split.POOL
         ]
-        wanted = settings.pool_documents * settings.target_share if domain == settings.target else negatives + spare
-        pool += unseen[: int(wanted)]
-        if domain != settings.target:
-            spare = max(0, int(wanted) - len(unseen))
         uris[domain] = str(_write(out / "corpus" / f"{domain}.jsonl.zst", probe))
         reporter.advance(done + 1)
-    pool = sorted(pool, key=lambda document: document.id[-12:])
+    pool = _mixed_pool(unseen, settings)
     _write(out / "corpus" / "pool.jsonl.zst", pool)
     reporter.stage("building the probe corpus")
     corpus = build_probe(
@@ -189,6 +184,15 @@ def _texts(out: Path, settings: DemoSettings, reporter: Reporter) -> tuple[Probe
         )
     )
     return corpus, pool
+
+
+def _mixed_pool(unseen: dict[str, list[Document]], settings: DemoSettings) -> list[Document]:
+    """The wanted share of the target; the rest from the other domains in turn, as long as each lasts. Mixed by id."""
+    pool = unseen[settings.target][: int(settings.pool_documents * settings.target_share)]
+    others = [documents for domain, documents in unseen.items() if domain != settings.target]
+    in_turn = (document for row in zip_longest(*others) for document in row if document is not None)
+    pool = pool + list(islice(in_turn, settings.pool_documents - len(pool)))
+    return sorted(pool, key=lambda document: document.id[-12:])
 
 
 def _passage(document: Document, max_chars: int) -> Document:

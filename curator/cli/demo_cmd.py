@@ -11,6 +11,7 @@ from curator.cli.console import ConsoleReporter, say, show_table
 
 if TYPE_CHECKING:
     from curator.cli.demo import DemoResult
+    from curator.filtering.evaluation import Evaluation
 
 DEFAULT_OUT = Path("out/demo")
 SHOWN_FILES = 12
@@ -42,24 +43,13 @@ def _show(result: DemoResult, target: str) -> None:
         ),
     )
     verdicts = (
-        (f"probability at least {result.threshold:g}", result.filtered),
-        ("as many as there are of the target", result.at_oracle_size),
+        (f"on the server: probability at least {result.threshold:g}", result.filtered),
+        ("by score: as many as there are of the target", result.at_oracle_size),
     )
     show_table(
         f"Filtered over gRPC for {target}: {result.oracle:,} of {result.pool:,} documents (scorer: {result.scorer})",
         ("kept", "in", "kept", "rejected", "precision", "recall", "F1"),
-        (
-            (
-                name,
-                result.pool,
-                kept := found.true_positives + found.false_positives,
-                result.pool - kept,
-                found.precision,
-                found.recall,
-                found.f1,
-            )
-            for name, found in verdicts
-        ),
+        ((name, *_counts(found), found.precision, found.recall, found.f1) for name, found in verdicts),
     )
     say(f"speed   {result.tokens_per_second:,.0f} tokens/s over {result.tokens:,} tokens")
     for path in result.files[:SHOWN_FILES]:
@@ -68,3 +58,10 @@ def _show(result: DemoResult, target: str) -> None:
         say(f"wrote   {len(result.files) - SHOWN_FILES} more files")
     say(f"report  {result.report}")
     say(f"seconds {result.seconds:.0f}")
+
+
+def _counts(found: Evaluation) -> tuple[int, int, int]:
+    """Documents in, kept and rejected."""
+    kept = found.true_positives + found.false_positives
+    rejected = found.false_negatives + found.true_negatives
+    return kept + rejected, kept, rejected
