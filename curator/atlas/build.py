@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from curator.atlas.accumulators import BatchPlaces, LayerAccumulator, certificate, moments
-from curator.atlas.pooling import Overlaps, overlaps, pooling_matrix
+from curator.atlas.pooling import Overlaps, pooling_matrix, window_overlaps
 from curator.atlas.spankeys import Places, SpanKeys
 from curator.atlas.store import Atlas, AtlasManifest, DocumentEntry
 from curator.errors import InsufficientDataError
@@ -33,10 +33,9 @@ _BATCH_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """One document of a group: its windows' overlaps and its places."""
+class _Placed:
+    """Where the spans of one document go, under its own identity and under its decoy's."""
 
-    overlaps: list[Overlaps]
     true: Places
     decoy: Places
 
@@ -84,20 +83,14 @@ def _add_group(
         backbone.max_tokens,
         keys.settings.skip_tokens,
     )
-    by_document: dict[int, list[int]] = {}
-    for position, window in enumerate(found):
-        by_document.setdefault(window.document, []).append(position)
-    prepared: dict[int, _Prepared] = {}
-    order: dict[int, int] = {}
-    for local, positions in by_document.items():
-        index = group.start + local
-        mine = [found[position] for position in positions]
-        weights = overlaps(keys.spans_S2[index], [w.bytes_T2 for w in mine], [w.scored for w in mine])
-        prepared[local] = _Prepared(weights, keys.places(index), keys.places(index, decoy=True))
-        order |= {position: number for number, position in enumerate(positions)}
+    weights = window_overlaps(found, lambda local: keys.spans_S2[group.start + local])
+    placed = {
+        local: _Placed(keys.places(group.start + local), keys.places(group.start + local, decoy=True))
+        for local in {window.document for window in found}
+    }
     budget = max(256, _BATCH_BYTES // (4 * sum(site.width for site in backbone.sites)))
     for batch in micro_batches(found, min(8192, budget)):
-        pooling, places = _batch_places(batch, found, prepared, order, group.start, backbone.device)
+        pooling, places = _batch_places(batch, found, weights, placed, group.start, backbone.device)
         activations = tapped.run(batch.input_ids, batch.attention_mask)
         for site, accumulator in zip(backbone.sites, layers, strict=True):
             accumulator.add(activations[site.layer].flatten(0, 1), pooling, places)
@@ -108,8 +101,8 @@ def _add_group(
 def _batch_places(
     batch: MicroBatch,
     found: list[Window],
-    prepared: dict[int, _Prepared],
-    order: dict[int, int],
+    overlaps: list[Overlaps],
+    placed: dict[int, _Placed],
     first_document: int,
     device: torch.device,
 ) -> tuple[torch.Tensor, BatchPlaces]:
@@ -119,8 +112,7 @@ def _batch_places(
     columns_of: dict[str, list[np.ndarray]] = {name: [] for name in BatchPlaces.__dataclass_fields__}
     taken = 0
     for number, position in enumerate(batch.indices):
-        document = prepared[found[position].document]
-        weight = document.overlaps[order[position]]
+        document, weight = placed[found[position].document], overlaps[position]
         used = document.true.used[weight.spans]
         new_row = np.cumsum(used) - 1 + taken
         pairs = used[weight.row]
@@ -137,7 +129,7 @@ def _batch_places(
     return pooling, BatchPlaces(**tensors)
 
 
-def _columns(document: _Prepared, spans: np.ndarray, index: int) -> dict[str, np.ndarray]:
+def _columns(document: _Placed, spans: np.ndarray, index: int) -> dict[str, np.ndarray]:
     true, decoy = document.true, document.decoy
     sketched = true.slot[spans] < 0
     decoy_sketched = (decoy.slot[spans] < 0) & decoy.used[spans]

@@ -8,10 +8,14 @@ Cost: O((tokens + spans) log spans) integer work and one sparse product per laye
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
+
+from curator.lm.batching import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,18 @@ def overlaps(spans_S2: np.ndarray, token_ranges: list[np.ndarray], scored: list[
         _normalised(span[chosen], pair_token[chosen], common[chosen])
         for chosen in (np.flatnonzero(mine & (pair_window == index)) for index in range(len(lengths)))
     ]
+
+
+def window_overlaps(found: Sequence[Window], spans_of: Callable[[int], np.ndarray]) -> list[Overlaps]:
+    """Weights of every window, in order; windows of one document stand together, as ``lm.batching.windows`` leaves them.
+
+    ``spans_of`` gives the (S, 2) spans of a document by ``Window.document``.
+    """
+    weights: list[Overlaps] = []
+    for document, group in groupby(found, key=lambda window: window.document):
+        mine = list(group)
+        weights += overlaps(spans_of(document), [w.bytes_T2 for w in mine], [w.scored for w in mine])
+    return weights
 
 
 def _intersections(spans_S2: np.ndarray, tokens_T2: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from curator.atlas.pooling import overlaps
+from curator.atlas.pooling import window_overlaps
 from curator.lm.backbone import Backbone
 from curator.lm.batching import Window, micro_batches, windows
 from curator.lm.taps import Tapped, tap
@@ -135,19 +135,15 @@ def _merged(found: list[Window], total_W2K: np.ndarray, peak_WpK: np.ndarray, do
 
 
 def _span_weights(texts: Sequence[str], found: list[Window]) -> list[np.ndarray]:
-    """For every window the weight of each token in its document's mean over spans, (T,) float32."""
-    weights: list[np.ndarray] = [np.zeros(0, np.float32)] * len(found)
-    by_document: dict[int, list[int]] = {}
-    for position, window in enumerate(found):
-        by_document.setdefault(window.document, []).append(position)
-    for document, positions in by_document.items():
-        mine = [found[position] for position in positions]
-        parts = overlaps(universal_spans(texts[document]), [w.bytes_T2 for w in mine], [w.scored for w in mine])
-        spans = max(1, sum(len(part.spans) for part in parts))
-        for position, part in zip(positions, parts, strict=True):
-            length = len(found[position])
-            weights[position] = np.bincount(part.token, weights=part.weight, minlength=length) / spans
-    return weights
+    """For every window the weight of each token in its document's mean over spans, (T,) float64."""
+    parts = window_overlaps(found, lambda document: universal_spans(texts[document]))
+    spans_D = np.zeros(len(texts), dtype=np.int64)
+    for window, part in zip(found, parts, strict=True):
+        spans_D[window.document] += len(part.spans)
+    return [
+        np.bincount(part.token, weights=part.weight, minlength=len(window)) / max(1, spans_D[window.document])
+        for window, part in zip(found, parts, strict=True)
+    ]
 
 
 def _padded(rows: list[np.ndarray], length: int, device: torch.device) -> torch.Tensor:
