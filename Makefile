@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
+BENCHMARKS := identify serving
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
@@ -39,8 +40,10 @@ fmt: setup ## format and fix
 proto: setup ## regenerate the gRPC stubs
 	$(BIN)/python -m curator.api.generate
 
-bench: setup ## the benchmarks behind the README's numbers
-	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file --quick; done
+bench: setup ## the benchmarks, quick; with FULL=1 the full measurement, into benchmarks/results and the README
+	@set -e; for name in $(BENCHMARKS); do \
+		$(BIN)/python benchmarks/$$name.py $(if $(FULL),--json benchmarks/results/$$name.json,--quick); done
+	@$(if $(FULL),$(BIN)/python benchmarks/readme_table.py --write,true)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

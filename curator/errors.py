@@ -13,6 +13,7 @@
     |-- ArtifactError                ARTIFACT_CORRUPT
     |   |-- ArtifactNotFoundError    ARTIFACT_NOT_FOUND
     |   `-- FingerprintError         FINGERPRINT_MISMATCH  artifacts of different worlds were combined
+    |-- StorageError                 STORAGE_FULL          a disk is full, or cannot be written
     |-- InsufficientDataError        DATA_INSUFFICIENT     too little text or too few labels to decide
     |-- OverloadedError              OVERLOADED            try again later
     `-- CancelledJobError            CANCELLED
@@ -100,6 +101,12 @@ class FingerprintError(ArtifactError):
     """Two artifacts that must agree on a fingerprint do not."""
 
     code = "FINGERPRINT_MISMATCH"
+
+
+class StorageError(CuratorError):
+    """A disk is full or cannot be written; what was there before is unharmed."""
+
+    code = "STORAGE_FULL"
 
 
 class InsufficientDataError(CuratorError):

@@ -7,6 +7,7 @@ filesystem; it does not know remote stores.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError
+from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, StorageError
 
 _PARTIAL = ".partial-"
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
 
 def partial_name(target: Path) -> Path:
@@ -26,17 +28,62 @@ def partial_name(target: Path) -> Path:
 
 
 @contextmanager
+def storage_errors(target: Path) -> Generator[None, None, None]:
+    """Turn what a full or read-only disk says into a StorageError that names the place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLE:
+            raise
+        raise StorageError(
+            f"{target} cannot be written ({os.strerror(error.errno or 0)}); free space there or name another folder."
+        ) from error
+
+
+def require_free(folder: Path, wanted: int, purpose: str) -> None:
+    """Raise StorageError unless the disk that holds ``folder`` has so many bytes to spare."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise StorageError(
+            f"{purpose} needs {wanted / 1e9:.1f} GB on the disk of {folder}, where {free / 1e9:.1f} GB are free; "
+            "free some space or name another folder."
+        )
+
+
+@contextmanager
+def exclusive(folder: Path, purpose: str) -> Generator[None, None, None]:
+    """Hold a folder alone while the block lasts; the hold ends with the process, however it ends.
+
+    Raises ConfigError when another process holds it.
+    """
+    import fcntl  # absent on Windows, where only the client runs
+
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"Another process is at work on {purpose}; wait for it or stop it.") from error
+        yield
+
+
+@contextmanager
 def atomic_file(target: Path) -> Generator[IO[bytes], None, None]:
     """Open a binary file that takes the name ``target`` only when the block ends without an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial_name(target)
     try:
-        with temporary.open("wb") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(target)
-        sync_folder(target.parent)
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(target)
+            sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,20 +91,21 @@ def atomic_file(target: Path) -> Generator[IO[bytes], None, None]:
 @contextmanager
 def atomic_folder(target: Path) -> Generator[Path, None, None]:
     """Yield a temporary folder that takes the name ``target`` (replacing an old one) only when the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial_name(target)
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
-        yield temporary
-        if target.exists():
-            old = target.with_name(f"{target.name}{_PARTIAL}old-{os.getpid()}")
-            target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(target)
-        sync_folder(target.parent)
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            yield temporary
+            if target.exists():
+                old = target.with_name(f"{target.name}{_PARTIAL}old-{os.getpid()}")
+                target.rename(old)
+                temporary.rename(target)
+                shutil.rmtree(old)
+            else:
+                temporary.rename(target)
+            sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -49,7 +49,7 @@ class AtlasSettings(Settings):
 class MatchSettings(Settings):
     """How two atlases are matched [S, section 4.1]."""
 
-    candidates: int = Field(default=16, ge=1)
+    candidates: int = Field(default=32, ge=1)
     """Nearest signatures that are verified exactly for each neuron, in both directions, m."""
     neighbours: int = Field(default=1, ge=1)
     """k of the mutual k-nearest-neighbour rule."""
@@ -59,8 +59,16 @@ class MatchSettings(Settings):
     """False discovery rate that the strict set allows."""
     min_excess: float = 0.5
     """Excess correlation over the rotated null that the universal set asks for [U]."""
+    rotations: int | None = Field(default=None, ge=2)
+    """Rotated decoys of each peer, R; None takes as many as make 8,192 neurons of the smaller model, from 2 to 8.
+    The smallest q of M matches is 1 / (R M): with R decoys the strict set needs 100 / R matches above all of theirs."""
+    intersect: Literal["star", "clique"] = "star"
+    """A Rosetta neuron has a partner in every peer; in a clique those partners must be matched with each other too."""
+    index: Literal["auto", "flat", "ivf", "hnsw"] = "auto"
+    """How candidates are searched: ``flat`` is exact, ``ivf`` and ``hnsw`` look at a part of the neurons; ``auto`` is flat
+    on a GPU and up to 131,072 neurons on a CPU, ``ivf`` above."""
     seed: int = 0
-    """Seed of the rotations."""
+    """Seed of the rotations, of the index and of the pairs that are certified."""
 
 
 class NeuronSetSettings(Settings):
@@ -84,3 +92,18 @@ class NeuronSetSettings(Settings):
     """Use only neurons in the first so many layers, for speed."""
     seed: int = 0
     """Seed of the split of sources."""
+
+
+class TransferSettings(Settings):
+    """How a neuron set is carried to another model by correlation alone."""
+
+    partners: int = Field(default=2, ge=1)
+    """Most neurons of the new model that stand for one of the set."""
+    min_rho: float = Field(default=0.2, ge=0, lt=1)
+    """A neuron whose best match correlates less than this (by magnitude where matches are ranked so) is dropped."""
+    max_q: float = Field(default=0.01, gt=0, le=1)
+    """A neuron whose best match is as likely as this to be a decoy's is dropped."""
+    refine: bool = True
+    """Move weights, votes and the single neuron so that they follow the source model's scores of the fit documents."""
+    shrinkage: float = Field(default=3.0, gt=0)
+    """Ridge that holds refined weights to the carried ones; between 0.3 and 30 average precision differs by 0.003."""

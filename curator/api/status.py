@@ -45,6 +45,7 @@ RULES: dict[str, StatusRule] = {
     "ARTIFACT_CORRUPT": StatusRule(grpc.StatusCode.DATA_LOSS),
     "ARTIFACT_NOT_FOUND": StatusRule(grpc.StatusCode.NOT_FOUND),
     "FINGERPRINT_MISMATCH": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
+    "STORAGE_FULL": StatusRule(grpc.StatusCode.INTERNAL),
     "DATA_INSUFFICIENT": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
     "OVERLOADED": StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED),
     "CANCELLED": StatusRule(grpc.StatusCode.CANCELLED),

@@ -3,7 +3,7 @@
 A span's value is the mean over the tokens that overlap it, weighted by bytes of overlap. Windows of a long document overlap
 only in positions that are not scored, so every token counts once; a span cut by a window's end takes its value from the window
 that covers more of it, so micro-batches need not wait for each other. A span that no scored token touches is uncovered.
-Cost: O((tokens + spans) log spans) integer work and one sparse product per layer. It does not know what a span means.
+Cost: O((tokens + spans) log spans) integer work and one pass over the tokens per layer. It does not know what a span means.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from curator.lm.batching import Window
 
@@ -98,16 +99,50 @@ def _normalised(span: np.ndarray, token: np.ndarray, common: np.ndarray) -> Over
     return Overlaps(spans, row, token, (common / totals[row]).astype(np.float32))
 
 
-def pooling_matrix(
-    row: np.ndarray, column: np.ndarray, weight: np.ndarray, shape: tuple[int, int], device: torch.device
-) -> torch.Tensor:
-    """Sparse (spans, tokens) matrix of weights, float32; ``row`` need not be sorted.
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """Rows that are weighted sums of a table's rows: row r sums ``weight[p] * table[index[p]]`` from offsets[r] to offsets[r+1].
 
-    Coordinate form: on a CPU its product was as fast as compressed rows and as gathering (0.012, 0.017 and 0.015 s in one run).
+    ``index`` (P,) int64, ``offsets`` (R + 1,) int64, ``weight`` (P,) float32, all on one device. Every row is summed by one
+    thread in the order of ``index``, so the result does not depend on the number of threads, on a GPU neither.
     """
-    order = np.lexsort((column, row))
-    indices = torch.from_numpy(np.stack([row[order], column[order]]))
-    weights = torch.from_numpy(np.ascontiguousarray(weight[order]))
-    return torch.sparse_coo_tensor(
-        indices, weights, size=shape, device=device, is_coalesced=True, check_invariants=False
+
+    index: torch.Tensor
+    offsets: torch.Tensor
+    weight: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def sum(self, table_TU: torch.Tensor) -> torch.Tensor:
+        """(T, U) float32 to (R, U) float32.
+
+        On a CPU four to ten times as fast as a sparse product or ``index_add_``, which go row by row through the dispatcher.
+        """
+        if not len(self) or not len(self.index):
+            return table_TU.new_zeros(len(self), table_TU.shape[1])
+        return functional.embedding_bag(
+            self.index, table_TU, self.offsets, mode="sum", per_sample_weights=self.weight, include_last_offset=True
+        )
+
+    def sum_double(self, table_TU: torch.Tensor) -> torch.Tensor:
+        """The same for a few columns in float64, by differences of running sums: the referee's arithmetic."""
+        running = torch.zeros(len(self.index) + 1, table_TU.shape[1], dtype=torch.float64, device=table_TU.device)
+        terms = table_TU.double()[self.index] * self.weight.double()[:, None]
+        torch.cumsum(terms, dim=0, out=running[1:])
+        return running[self.offsets[1:]] - running[self.offsets[:-1]]
+
+    def to(self, device: torch.device) -> Bags:
+        """The same bags on another device."""
+        return Bags(self.index.to(device), self.offsets.to(device), self.weight.to(device))
+
+
+def bags(row: np.ndarray, column: np.ndarray, weight: np.ndarray, rows: int, device: torch.device) -> Bags:
+    """Bags from (row, column, weight) triples in any order; entries of a row keep the order in which they come."""
+    order = np.argsort(row, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
+    return Bags(
+        torch.from_numpy(np.ascontiguousarray(column[order], dtype=np.int64)).to(device),
+        torch.from_numpy(offsets.astype(np.int64)).to(device),
+        torch.from_numpy(np.ascontiguousarray(weight[order], dtype=np.float32)).to(device),
     )

@@ -1,28 +1,30 @@
 """The atlas on disk: a JSON manifest and one safetensors file, filed under its fingerprint, complete or absent.
 
 The manifest names the model, the tokenizer, the probe corpus, the settings and the documents; an atlas is used only with
-others that agree on corpus and settings. Arrays are over the N neurons of all layers in order (layer, unit). Cost of the file:
-about N (8 d + 4 V + 4 D) bytes. It does not know how the numbers came about.
+others that agree on corpus and settings. Arrays are over the N neurons of all layers in order (layer, unit); they are read-only
+memory maps: take rows in blocks. Cost of the file: about N (8 d + 4 V + 4 D) bytes. It does not know how the numbers came about.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from curator import fingerprint
 from curator.errors import ArtifactError, ArtifactNotFoundError, FingerprintError
-from curator.files import atomic_folder, read_json, write_json
+from curator.files import atomic_folder, read_json, require_free, write_json
 from curator.records import NeuronId
 from curator.settings import AtlasSettings
+from curator.tensorfile import Specs, create_tensors, flush, open_tensors, total_bytes
 
-FORMAT = "curator-atlas-1"
+FORMAT = "curator-atlas-2"
 _MANIFEST, _TENSORS = "manifest.json", "atlas.safetensors"
 
 
@@ -44,6 +46,10 @@ class AtlasManifest(BaseModel):
     revision: str
     model_fingerprint: str
     tokenizer_fingerprint: str
+    dtype: str
+    """What the forward pass computed in."""
+    max_tokens: int
+    """Longest window."""
     probe_fingerprint: str
     settings: AtlasSettings
     layer_widths: tuple[int, ...]
@@ -69,8 +75,9 @@ class Atlas:
     Arrays, all over N neurons: ``signature_Nd`` and ``decoy_Nd`` float32; ``held_NV`` and ``decoy_held_NV`` float16, the
     standardised held-back values (NaN: uncovered); ``document_mean_DN`` float32; ``mean``, ``deviation``, ``skewness``,
     ``excess_kurtosis``, ``low``, ``high``, ``positive_fraction`` (N,) float64 or float32; ``alive`` (N,) bool;
-    ``top_value_Nk`` float32, ``top_document_Nk`` and ``top_span_Nk`` int64; ``held_fold_V`` int64; ``document_spans_D``
-    int64, the spans that each document's mean is over.
+    ``top_value_Nk`` float32, ``top_document_Nk`` and ``top_span_Nk`` int32, -1 where empty; for gated models ``low_value_Nk``,
+    ``low_document_Nk``, ``low_span_Nk``, the lowest values, lowest first; ``held_fold_V`` int64, ascending;
+    ``document_spans_D`` int64, the spans that each document's mean is over.
     """
 
     manifest: AtlasManifest
@@ -109,12 +116,72 @@ class Atlas:
         return fingerprint.of_json(self.manifest.model_dump(mode="json"))
 
 
-def save_atlas(atlas: Atlas, folder: Path) -> None:
-    """Write an atlas; the folder appears whole or not at all."""
+class _Shape(Protocol):
+    """What decides the shapes of an atlas' arrays."""
+
+    @property
+    def settings(self) -> AtlasSettings: ...
+    @property
+    def layer_widths(self) -> tuple[int, ...]: ...
+    @property
+    def gated(self) -> bool: ...
+    @property
+    def held_back_F(self) -> tuple[int, ...]: ...
+    @property
+    def documents(self) -> tuple[DocumentEntry, ...]: ...
+
+
+def atlas_specs(of: _Shape) -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """Names, types and shapes of an atlas' arrays."""
+    settings = of.settings
+    n, d, v, documents = sum(of.layer_widths), settings.sketch_dimensions, sum(of.held_back_F), len(of.documents)
+    specs: dict[str, tuple[Any, tuple[int, ...]]] = {
+        **dict.fromkeys(("signature_Nd", "decoy_Nd"), (np.float32, (n, d))),
+        **dict.fromkeys(("held_NV", "decoy_held_NV"), (np.float16, (n, v))),
+        "document_mean_DN": (np.float32, (documents, n)),
+        **dict.fromkeys(("mean", "deviation", "skewness", "excess_kurtosis", "positive_fraction"), (np.float64, (n,))),
+        **dict.fromkeys(("low", "high"), (np.float32, (n,))),
+        "alive": (np.bool_, (n,)),
+        "held_fold_V": (np.int64, (v,)),
+        "document_spans_D": (np.int64, (documents,)),
+    }
+    for side in ("top", "low") if of.gated else ("top",):
+        contexts = (n, settings.top_contexts)
+        specs[f"{side}_value_Nk"] = (np.float32, contexts)
+        specs |= dict.fromkeys((f"{side}_document_Nk", f"{side}_span_Nk"), (np.int32, contexts))
+    return specs
+
+
+@contextmanager
+def write_atlas(
+    folder: Path, specs: Specs
+) -> Generator[tuple[dict[str, np.ndarray], Callable[[AtlasManifest], None]], None, None]:
+    """Writable arrays, and what ends the writing with a manifest; the folder appears whole or not at all.
+
+    Held-back values begin as NaN, everything else as zero. Raises StorageError when the disk has no room.
+    """
+    require_free(folder.parent, total_bytes(specs), f"The atlas {folder.name}")
     with atomic_folder(folder) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in atlas.arrays.items()}, temporary / _TENSORS)
-        stored = {**atlas.manifest.model_dump(mode="json"), "tensors_sha256": fingerprint.of_file(temporary / _TENSORS)}
-        write_json(temporary / _MANIFEST, {**stored, "manifest_sha256": fingerprint.of_json(stored)})
+        arrays = create_tensors(temporary / _TENSORS, specs)
+        for name in ("held_NV", "decoy_held_NV"):
+            arrays[name][...] = np.nan
+
+        def finish(manifest: AtlasManifest) -> None:
+            flush(arrays)
+            sha256 = fingerprint.of_file(temporary / _TENSORS)
+            stored = {**manifest.model_dump(mode="json"), "tensors_sha256": sha256}
+            write_json(temporary / _MANIFEST, {**stored, "manifest_sha256": fingerprint.of_json(stored)})
+
+        yield arrays, finish
+
+
+def save_atlas(atlas: Atlas, folder: Path) -> None:
+    """Write a copy of an atlas; the folder appears whole or not at all."""
+    with write_atlas(folder, {name: (array.dtype, array.shape) for name, array in atlas.arrays.items()}) as opened:
+        arrays, finish = opened
+        for name, array in atlas.arrays.items():
+            arrays[name][...] = array
+        finish(atlas.manifest)
 
 
 def load_atlas(folder: Path, *, verify: bool = True) -> Atlas:
@@ -123,7 +190,7 @@ def load_atlas(folder: Path, *, verify: bool = True) -> Atlas:
     Raises ArtifactNotFoundError when there is none, ArtifactError when it is damaged or of another format.
     """
     if not folder.is_dir():
-        raise ArtifactNotFoundError(f"There is no atlas at {folder}; build it with `curator atlas`.")
+        raise ArtifactNotFoundError(f"There is no atlas at {folder}; build it with `curator atlas build`.")
     stored = read_json(folder / _MANIFEST)
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise ArtifactError(f"{folder} holds no atlas of format {FORMAT!r}; build the atlas again.")
@@ -133,8 +200,8 @@ def load_atlas(folder: Path, *, verify: bool = True) -> Atlas:
     try:
         if verify and fingerprint.of_file(folder / _TENSORS) != expected:
             raise ArtifactError(f"The numbers in {folder} do not match their manifest; build the atlas again.")
-        return Atlas(AtlasManifest.model_validate(stored), load_file(folder / _TENSORS))
-    except (OSError, SafetensorError, ValidationError) as error:
+        return Atlas(AtlasManifest.model_validate(stored), open_tensors(folder / _TENSORS))
+    except (OSError, ValidationError) as error:
         raise ArtifactError(f"The atlas at {folder} cannot be read; build the atlas again.") from error
 
 

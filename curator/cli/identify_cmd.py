@@ -39,6 +39,7 @@ def identify(
     sketch_dimensions: options.SketchDimensions = None,
     seed: options.Seed = None,
     settings: options.SettingsFile = None,
+    workers: options.Workers = 1,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
@@ -68,10 +69,11 @@ def identify(
             atlases=options.atlas_folder(),
             settings=dials,
             reporter=reporter,
+            workers=workers,
         )
         saved = save_neuron_set(identified.neuron_set, folder)
         page = _write_report(identified, corpus, report, reporter) if report else None
-    _show(saved)
+    show_neuron_set(saved)
     say(f"neuron set {folder}")
     say(f"etag       {saved.etag}")
     if page:
@@ -98,7 +100,8 @@ def _write_report(identified: Identified, corpus: ProbeCorpus, out: Path, report
     return write_neuron_set_report(identified, corpus, out, created=created).html
 
 
-def _show(neuron_set: NeuronSet) -> None:
+def show_neuron_set(neuron_set: NeuronSet) -> None:
+    """Print the counts beside their nulls, the scorers of each target and the first neurons."""
     manifest = neuron_set.manifest
     nulls = manifest.null_counts
     show_table(

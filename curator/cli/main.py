@@ -10,14 +10,16 @@ from typing import Annotated
 
 import typer
 
-from curator.cli import zoo_cmd
-from curator.cli.atlas_cmd import atlas
+from curator.cli import atlas_cmd, zoo_cmd
 from curator.cli.demo_cmd import demo
 from curator.cli.failures import ReportingGroup
 from curator.cli.filter_cmd import filter_
 from curator.cli.identify_cmd import identify
 from curator.cli.logs import quiet_libraries, set_up_logging
+from curator.cli.match_cmd import match
+from curator.cli.plan_cmd import plan
 from curator.cli.score_cmd import score
+from curator.cli.select_cmd import select
 from curator.cli.serve_cmd import serve
 from curator.cli.study_cmd import study
 from curator.version import __version__
@@ -54,8 +56,11 @@ app.command()(identify)
 app.command("filter")(filter_)
 app.command()(score)
 app.command()(serve)
-app.command()(atlas)
+app.command()(match)
+app.command()(select)
 app.command()(study)
+app.command()(plan)
+app.add_typer(atlas_cmd.app, name="atlas")
 app.add_typer(zoo_cmd.app, name="zoo")
 
 

@@ -39,8 +39,11 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", help="TOML file with tables \\[atlas], \\[match], \\[neuron_set].", metavar="FILE"),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or sharded.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or float64.")]
+Workers = Annotated[
+    int, typer.Option(help="Processes that make a missing atlas; each holds the model, on the next GPU if any.", min=1)
+]
 SketchDimensions = Annotated[int | None, typer.Option(help="Numbers per neuron signature.", min=64)]
 Sources = Annotated[
     list[str],

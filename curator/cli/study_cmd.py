@@ -57,6 +57,7 @@ def study(
     sketch_dimensions: options.SketchDimensions = None,
     seed: options.Seed = None,
     settings: options.SettingsFile = None,
+    workers: options.Workers = 1,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
@@ -77,7 +78,14 @@ def study(
         for one in groups:
             anchor, *peers = (options.model_choice(name, device=device, dtype=dtype) for name in one.models)
             point, models = measure_group(
-                one.label, anchor, peers, corpus, atlases=options.atlas_folder(), settings=dials, reporter=reporter
+                one.label,
+                anchor,
+                peers,
+                corpus,
+                atlases=options.atlas_folder(),
+                settings=dials,
+                reporter=reporter,
+                workers=workers,
             )
             found = extended(found, point, models, corpus.fingerprint, dials)
             found.save(out)

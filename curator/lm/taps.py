@@ -9,8 +9,8 @@ computed: the pass ends at the MLP's input, and only the wanted rows of the up a
 
 Each ``Tapped`` listens only to forward passes that its own ``run`` started in the same thread, so taps may be nested and
 used from several threads on one model. Cost: the forward pass up to the deepest layer; captured tensors stay on the model's
-device, batch x tokens x width x 4 bytes a layer in float32. It does not know about spans, pooling or padding: rows of
-padding tokens hold values without meaning.
+device, batch x tokens x width x 4 bytes a layer in float32, unless they are consumed layer by layer. It does not know about
+spans, pooling or padding: rows of padding tokens hold values without meaning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -29,11 +29,29 @@ from curator.lm.backbone import Backbone
 from curator.lm.families import MlpSite
 
 Captured = dict[int, torch.Tensor]
+Consume = Callable[[int, torch.Tensor], None]
 
 
 class _Stopped(Exception):  # noqa: N818 - a signal to the one run that owns ``captured``, not an error
-    def __init__(self, captured: Captured) -> None:
-        self.captured = captured
+    def __init__(self, run: _Run) -> None:
+        self.run = run
+
+
+class _Run:
+    """One forward pass: what it has captured, or which layers it has handed on."""
+
+    def __init__(self, shape: torch.Size, consume: Consume | None) -> None:
+        self.captured = Captured()
+        self.seen: set[int] = set()
+        self._shape, self._consume = shape, consume
+
+    def take(self, layer: int, values: torch.Tensor) -> None:
+        self.seen.add(layer)
+        values_BTU = values.reshape(*self._shape, -1)
+        if self._consume:
+            self._consume(layer, values_BTU)
+        else:
+            self.captured[layer] = values_BTU
 
 
 class _Rows:
@@ -70,32 +88,36 @@ class Tapped:
         """The tapped layers, in order."""
         return tuple(site.layer for site in self._sites)
 
-    def run(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> Captured:
+    def run(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, *, consume: Consume | None = None
+    ) -> Captured:
         """Neurons by layer, each (batch, tokens, width), or (batch, tokens, rows) for a layer with ``rows``.
 
         Args:
             input_ids: (batch, tokens) int64; moved to the model's device.
             attention_mask: (batch, tokens), 1 for real tokens; all ones when absent.
+            consume: called with (layer, neurons) as soon as a layer is there, in place of keeping it: one layer is then in
+                memory at a time, still warm in the cache; the result is empty.
 
         Raises:
             ModelError: when the model's forward pass did not go through a tapped module.
         """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        device, captured = self._backbone.device, Captured()
-        outer = getattr(self._running, "captured", None)
-        self._running.captured = captured
+        device, run = self._backbone.device, _Run(input_ids.shape, consume)
+        outer = getattr(self._running, "run", None)
+        self._running.run = run
         try:
             with torch.no_grad():
                 self._backbone.model(input_ids=input_ids.to(device), attention_mask=mask.to(device), use_cache=False)
         except _Stopped as signal:
-            if signal.captured is not captured:
+            if signal.run is not run:
                 raise
         finally:
-            self._running.captured = outer
-        missing = [layer for layer in self.layers if layer not in captured]
+            self._running.run = outer
+        missing = [layer for layer in self.layers if layer not in run.seen]
         if missing:
             raise ModelError(f"{self._backbone.name} computed no MLP in the layers {missing}; choose other layers.")
-        return {layer: values.reshape(*input_ids.shape, -1) for layer, values in captured.items()}
+        return run.captured
 
     def handles(self) -> Iterator[Any]:
         """Register the hooks one by one; each yielded handle removes one."""
@@ -103,19 +125,19 @@ class Tapped:
             last = site is self._sites[-1]
             rows_R = self._rows.get(site.layer)
             entry = site.up if site.gate is None else site.gate
-            if last and rows_R is not None and site.computes_rows and entry is not None:
+            if last and rows_R is not None and site.computes_rows and _in_memory(entry):
                 yield self._listen(entry, site.layer, _Rows(site, rows_R), stop=self._stop)
             else:
                 yield self._listen(site.down, site.layer, _selection(rows_R), stop=self._stop and last)
 
     def _listen(self, module: nn.Module, layer: int, read: Callable[[torch.Tensor], torch.Tensor], stop: bool) -> Any:
         def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            captured = getattr(self._running, "captured", None)
-            if captured is None:
+            run: _Run | None = getattr(self._running, "run", None)
+            if run is None:
                 return
-            captured[layer] = read(inputs[0])
+            run.take(layer, read(inputs[0]))
             if stop:
-                raise _Stopped(captured)
+                raise _Stopped(run)
 
         return module.register_forward_pre_hook(hook)
 
@@ -140,7 +162,8 @@ def tap(
         ConfigError: for a layer or unit that the model does not have, or rows for a layer that is not tapped.
     """
     sites = _chosen_sites(backbone, layers)
-    tapped = Tapped(backbone, sites, stop, _checked_rows(sites, rows or {}, backbone.device))
+    device_of = {site.layer: device for site, device in zip(backbone.sites, backbone.site_devices, strict=True)}
+    tapped = Tapped(backbone, sites, stop, _checked_rows(sites, rows or {}, device_of))
     handles: list[Any] = []
     try:
         handles.extend(tapped.handles())
@@ -162,7 +185,7 @@ def _chosen_sites(backbone: Backbone, layers: Sequence[int] | None) -> list[MlpS
 
 
 def _checked_rows(
-    sites: Sequence[MlpSite], rows: Mapping[int, Sequence[int]], device: torch.device
+    sites: Sequence[MlpSite], rows: Mapping[int, Sequence[int]], device_of: Mapping[int, torch.device]
 ) -> dict[int, torch.Tensor]:
     width = {site.layer: site.width for site in sites}
     for layer, units in rows.items():
@@ -170,13 +193,20 @@ def _checked_rows(
             raise ConfigError(f"Units of layer {layer} are wanted and the layer is not tapped; add it to the layers.")
         if not units or min(units) < 0 or max(units) >= width[layer]:
             raise ConfigError(f"Layer {layer} has the units 0 to {width[layer] - 1}; ask for at least one of them.")
-    return {layer: torch.tensor(list(units), dtype=torch.int64, device=device) for layer, units in rows.items()}
+    return {
+        layer: torch.tensor(list(units), dtype=torch.int64, device=device_of[layer]) for layer, units in rows.items()
+    }
 
 
 def _selection(rows_R: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
     if rows_R is None:
         return lambda hidden: hidden
     return lambda hidden: hidden.index_select(-1, rows_R)
+
+
+def _in_memory(module: nn.Module | None) -> TypeGuard[nn.Module]:
+    """Whether there is a module and its weights are at hand; those of an offloaded one are on the meta device."""
+    return module is not None and not any(parameter.is_meta for parameter in module.parameters())
 
 
 def _linear_rows(module: nn.Module, rows_R: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -28,7 +28,8 @@ from huggingface_hub.errors import (
 from curator import fingerprint
 from curator.errors import ModelError, ModelNotFoundError
 
-_FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+_FETCHED = ["*.json", "*.txt", "*.model"]
+_WEIGHTS = "model*.safetensors"
 _INDEX = "model.safetensors.index.json"
 _VOLATILE = {"transformers_version", "torch_dtype", "dtype", "use_cache"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,9 +37,14 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def model_folder(
-    name: str, *, revision: str | None = None, cache_dir: Path | None = None, local_files_only: bool | None = None
+    name: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    local_files_only: bool | None = None,
+    weights: bool = True,
 ) -> tuple[Path, str | None]:
-    """The folder of a model and, for a hub name, the commit that it is a snapshot of.
+    """The folder of a model and, for a hub name, the commit that it is a snapshot of; without ``weights`` none are fetched.
 
     Raises:
         ModelNotFoundError: no such folder, hub name or revision, or not in the cache while offline.
@@ -54,11 +60,11 @@ def model_folder(
     if not _HUB_NAME.fullmatch(name):
         raise ModelNotFoundError(f"There is no model folder {name!r} and this is no hub name; check the spelling.")
     offline = constants.HF_HUB_OFFLINE if local_files_only is None else local_files_only
-    snapshot = _snapshot(name, revision, cache_dir, offline)
+    snapshot = _snapshot(name, revision, cache_dir, offline, weights)
     return snapshot, snapshot.name
 
 
-def _snapshot(name: str, revision: str | None, cache_dir: Path | None, offline: bool) -> Path:
+def _snapshot(name: str, revision: str | None, cache_dir: Path | None, offline: bool, weights: bool) -> Path:
     at = f" at revision {revision!r}" if revision else ""
     try:
         return Path(
@@ -67,7 +73,7 @@ def _snapshot(name: str, revision: str | None, cache_dir: Path | None, offline: 
                 revision=revision,
                 cache_dir=cache_dir,
                 local_files_only=offline,
-                allow_patterns=_FETCHED,
+                allow_patterns=[*_FETCHED, _WEIGHTS] if weights else _FETCHED,
                 ignore_patterns=["*/*"],
             )
         )

@@ -26,7 +26,7 @@ from curator.neuronset.calibrate import Calibration
 from curator.neuronset.features import NeuronChoice
 from curator.neuronset.scorers import METHODS, Linear, Method, Signature, Single, Standardiser, build_index
 from curator.records import NeuronId
-from curator.settings import MatchSettings, NeuronSetSettings
+from curator.settings import MatchSettings, NeuronSetSettings, TransferSettings
 
 FORMAT = "curator-neuron-set-1"
 _MANIFEST, _TENSORS, _INDEX = "manifest.json", "neuronset.safetensors", "signatures.faiss"
@@ -63,6 +63,20 @@ class TargetEvidence(_Frozen):
     specialisation: float
 
 
+class CarriedFrom(_Frozen):
+    """Where a neuron of a transferred set comes from: its source in the model that the set was made for.
+
+    ``rho`` is the verified correlation of the two, with its jackknife ``standard_error``; ``q`` the false discovery rate among
+    all of the source model's neurons; ``mutual`` whether each is the other's best match over all layers.
+    """
+
+    source: str
+    rho: float
+    standard_error: float
+    q: float
+    mutual: bool
+
+
 class NeuronEvidence(_Frozen):
     """One neuron of the set."""
 
@@ -72,14 +86,21 @@ class NeuronEvidence(_Frozen):
     universal: bool
     matches: tuple[PeerEvidence, ...]
     targets: dict[str, TargetEvidence]
+    carried_from: CarriedFrom | None = None
+    """Set in a transferred set only; ``matches`` then names the source as well, as its one peer."""
 
 
 class MethodQuality(_Frozen):
-    """How well one scorer does for one target."""
+    """How well one scorer does for one target.
+
+    ``validation_average_precision`` is what the default scorer was picked by; in a transferred set it is its source's, for no
+    label of the new model was read to pick. What is None could not be measured: the probe corpus of a transfer need not
+    hold the target domain.
+    """
 
     validation_average_precision: float
-    report_average_precision: float
-    report_auroc: float
+    report_average_precision: float | None
+    report_auroc: float | None
     calibration: str
     reliability: tuple[dict[str, float], ...]
     operating_points: tuple[dict[str, float], ...]
@@ -94,6 +115,23 @@ class TargetFilter(_Frozen):
     single_neuron: int
     single_direction: int
     methods: dict[MethodName, MethodQuality]
+
+
+class TransferredFrom(_Frozen):
+    """The set that a transferred set was carried from, and what became of its neurons.
+
+    ``dropped`` are the source's neurons whose best match was below the floors of ``settings``, or taken by a better one;
+    ``refined`` the targets whose scorers follow the source's scores and are not only carried.
+    """
+
+    name: str
+    etag: str
+    model: str
+    model_fingerprint: str
+    neurons: int
+    dropped: tuple[str, ...]
+    refined: tuple[str, ...]
+    settings: TransferSettings
 
 
 class NeuronSetManifest(_Frozen):
@@ -120,6 +158,7 @@ class NeuronSetManifest(_Frozen):
     settings: NeuronSetSettings
     match_settings: MatchSettings
     version: str
+    transferred_from: TransferredFrom | None = None
 
 
 @dataclass(frozen=True)

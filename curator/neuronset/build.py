@@ -161,19 +161,28 @@ def _fit_target(
 def _measured(
     method: Method, z: np.ndarray, positive_D: np.ndarray, parts_D: np.ndarray
 ) -> tuple[Calibration, MethodQuality]:
+    """Calibrate on the validation documents, measure on the report documents."""
     validate, report = parts_D == Part.VALIDATE, parts_D == Part.REPORT
     scores = method.score(z)
     calibration = fit_calibration(scores[validate], positive_D[validate])
-    probability = calibration(scores[report])
-    truth = positive_D[report]
-    return calibration, MethodQuality(
-        validation_average_precision=float(average_precision_score(positive_D[validate], scores[validate])),
-        report_average_precision=float(average_precision_score(truth, scores[report])),
-        report_auroc=float(roc_auc_score(truth, scores[report])),
+    precision = float(average_precision_score(positive_D[validate], scores[validate]))
+    return calibration, reported_quality(scores[report], positive_D[report], calibration, precision)
+
+
+def reported_quality(
+    scores: np.ndarray, truth: np.ndarray, calibration: Calibration, validation_average_precision: float
+) -> MethodQuality:
+    """What a scorer does on documents that decided nothing; without both classes among them there is nothing to measure."""
+    measurable = bool(truth.any() and not truth.all())
+    probability = calibration(scores)
+    return MethodQuality(
+        validation_average_precision=validation_average_precision,
+        report_average_precision=float(average_precision_score(truth, scores)) if measurable else None,
+        report_auroc=float(roc_auc_score(truth, scores)) if measurable else None,
         calibration=calibration.kind,
-        reliability=tuple(reliability(probability, truth)),
-        operating_points=tuple(asdict(point) for point in operating_points(probability, truth)),
-        report_documents=int(report.sum()),
+        reliability=tuple(reliability(probability, truth)) if measurable else (),
+        operating_points=tuple(asdict(point) for point in operating_points(probability, truth)) if measurable else (),
+        report_documents=len(truth),
         report_positives=int(truth.sum()),
     )
 

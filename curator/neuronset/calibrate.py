@@ -54,6 +54,17 @@ def fit_calibration(scores: np.ndarray, positive: np.ndarray) -> Calibration:
     return Calibration("platt", center + scale * grid, probability)
 
 
+def carried_calibration(calibration: Calibration, own: np.ndarray, theirs: np.ndarray) -> Calibration:
+    """The calibration of another scorer's scores, made one of our own scores of the same documents; no label is needed.
+
+    The other scorer's probabilities of the documents, ``calibration(theirs)``, are averaged over documents of like ``own``
+    score by isotonic regression: where the other scorer's probabilities are true, so are these.
+    """
+    expected = calibration(theirs)
+    fitted = IsotonicRegression(y_min=_FLOOR, y_max=1 - _FLOOR, out_of_bounds="clip").fit(own, expected)
+    return Calibration(f"{calibration.kind}, carried", fitted.X_thresholds_, fitted.y_thresholds_)
+
+
 def operating_points(probability: np.ndarray, positive: np.ndarray) -> list[OperatingPoint]:
     """Precision, recall and kept share at round thresholds; a threshold that keeps nothing has precision 1 by convention."""
     points = []

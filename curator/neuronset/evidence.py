@@ -95,16 +95,17 @@ def histogram_by_domain(atlas: Atlas, index: int, sign: int) -> tuple[tuple[floa
 def _strongest_places(
     atlas: Atlas, corpus: ProbeCorpus, number: int, index: int, sign: int, wanted: int
 ) -> list[_Place]:
-    """Spans of the highest values, one a document. For a negative sign the atlas keeps no contexts: its lows are not tracked."""
-    if sign < 0:
+    """Spans of the highest values, one a document; for a negative sign those of the lowest, which gated models keep."""
+    side = "top" if sign > 0 else "low"
+    if f"{side}_value_Nk" not in atlas.arrays:
         return []
     found: dict[int, _Place] = {}
-    top = zip(atlas["top_document_Nk"][index], atlas["top_span_Nk"][index], atlas["top_value_Nk"][index], strict=True)
-    for document, span, value in top:
+    kept = (atlas[f"{side}_{name}_Nk"][index] for name in ("document", "span", "value"))
+    for document, span, value in zip(*kept, strict=True):
         if document < 0 or int(document) in found or len(found) == wanted:
             continue
         start, end = universal_spans(corpus.documents[int(document)].text)[int(span)]
-        found[int(document)] = _Place(number, int(document), int(start), int(end), float(value))
+        found[int(document)] = _Place(number, int(document), int(start), int(end), float(value) * sign)
     return list(found.values())
 
 
@@ -117,8 +118,8 @@ def _read(
     values: list[np.ndarray] = []
     for window in found:
         activations = tapped.run(torch.from_numpy(window.input_ids.astype(np.int64))[None])
-        values_TK = torch.cat([activations[layer][0].float() for layer in choice.layers], dim=-1)[:, choice.order]
-        values.append((values_TK * torch.tensor(choice.signs, device=values_TK.device)).cpu().numpy())
+        values_TK = torch.cat([activations[layer][0].float().cpu() for layer in choice.layers], dim=-1)[:, choice.order]
+        values.append((values_TK * torch.tensor(choice.signs)).numpy())
     data = document.text.encode()
     snippets = []
     for place in places:

@@ -8,6 +8,7 @@ One model is in memory at a time. Cost: a forward pass per new model, then secon
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,17 +16,19 @@ from typing import Protocol
 
 from curator import fingerprint
 from curator.atlas.build import build_atlas
-from curator.atlas.store import Atlas, load_atlas, save_atlas
+from curator.atlas.store import Atlas, load_atlas
 from curator.errors import ArtifactError, ConfigError
 from curator.lm.backbone import Backbone, load_backbone
 from curator.neuronset.artifact import NeuronSet
 from curator.neuronset.build import build_neuron_set
+from curator.neuronset.workers import build_with_workers
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
 from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
 from curator.text.probe import ProbeCorpus
 from curator.zoo.catalog import PREFIX, resolve_model
 
 log = logging.getLogger(__name__)
+_UNTRAINED = re.compile(r"untrained(?:-(\d+))?:(.+)")
 
 
 class Reporter(Protocol):
@@ -52,27 +55,47 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A model as the user names it: a hub name, a folder or ``zoo:NAME``, with ``@revision`` after a hub name."""
+    """A model as the user names it: a hub name, a folder or ``zoo:NAME``, with ``@revision`` after a hub name.
+
+    With ``untrained:`` before it, or ``untrained-3:`` for other random numbers, it is the control: tokenizer and configuration
+    of that model, weights as the architecture's own initialisation draws them.
+    """
 
     name: str
     revision: str | None = None
     dtype: str = "auto"
     device: str = "auto"
+    draw: int | None = None
+    """Which untrained control it is; None for the trained model."""
 
     @classmethod
     def parse(cls, text: str, *, dtype: str = "auto", device: str = "auto") -> ModelChoice:
         """Read ``NAME`` or ``NAME@REVISION``; a folder that exists is never cut at an ``@``."""
+        control = _UNTRAINED.fullmatch(text)
+        draw = None if control is None else int(control[1] or 0)
+        text = text if control is None else control[2]
         name, separator, revision = text.partition("@")
         if not separator or Path(text).is_dir():
-            return cls(text, None, dtype, device)
+            return cls(text, None, dtype, device, draw)
         if not name or not revision:
             raise ConfigError(f"The model {text!r} is not of the form NAME or NAME@REVISION.")
-        return cls(name, revision, dtype, device)
+        return cls(name, revision, dtype, device, draw)
+
+    @property
+    def shown(self) -> str:
+        """The name with what makes it a control."""
+        if self.draw is None:
+            return self.name
+        return f"untrained{f'-{self.draw}' if self.draw else ''}:{self.name}"
 
     def load(self) -> Backbone:
         """Load it. Raises as ``load_backbone`` does."""
-        loaded = load_backbone(resolve_model(self.name), revision=self.revision, dtype=self.dtype, device=self.device)
-        return replace(loaded, name=self.name) if self.name.startswith(PREFIX) else loaded
+        # The name enters the seed: architectures that draw the same shapes must not share random numbers.
+        seed = None if self.draw is None else int(fingerprint.of_parts([self.name, str(self.draw)])[:8], 16)
+        loaded = load_backbone(
+            resolve_model(self.name), revision=self.revision, dtype=self.dtype, device=self.device, untrained=seed
+        )
+        return replace(loaded, name=self.shown) if self.name.startswith(PREFIX) or self.draw is not None else loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +126,17 @@ def identify(
     atlases: Path,
     settings: IdentifySettings,
     reporter: Reporter | None = None,
+    workers: int = 1,
 ) -> Identified:
     """Find the anchor's Rosetta neurons across the peers and make a neuron set for the target domains.
 
-    ``atlases`` is the folder where atlases are kept. Raises ConfigError without a peer or for a target that is no domain of the
-    corpus, and what loading, building and choosing raise.
+    ``atlases`` is the folder where atlases are kept; ``workers`` processes make each that is missing. Raises ConfigError
+    without a peer or for a target that is no domain of the corpus, and what loading, building and choosing raise.
     """
     reporter = reporter or Silent()
     _check_request(anchor, peers, corpus, targets)
-    peer_atlases = [atlas_of(peer, corpus, settings.atlas, atlases, reporter)[0] for peer in peers]
-    anchor_atlas, backbone = atlas_of(anchor, corpus, settings.atlas, atlases, reporter)
+    peer_atlases = [atlas_of(peer, corpus, settings.atlas, atlases, reporter, workers=workers)[0] for peer in peers]
+    anchor_atlas, backbone = atlas_of(anchor, corpus, settings.atlas, atlases, reporter, workers=workers)
     reporter.stage("matching neurons", len(peers))
     done = iter(range(len(peers)))
     rosetta = find_rosetta_neurons(
@@ -134,9 +158,18 @@ def identify(
 
 
 def atlas_of(
-    model: ModelChoice, corpus: ProbeCorpus, settings: AtlasSettings, folder: Path, reporter: Reporter
+    model: ModelChoice,
+    corpus: ProbeCorpus,
+    settings: AtlasSettings,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    workers: int = 1,
 ) -> tuple[Atlas, Backbone]:
-    """The model's atlas, from the folder where it is there and sound, else from a forward pass; and the loaded model."""
+    """The model's atlas, from the folder where it is there and sound, else from a forward pass; and the loaded model.
+
+    A pass that was killed is gone on from. ``workers`` processes make it together.
+    """
     backbone = model.load()
     place = folder / atlas_name(backbone, corpus, settings)
     if place.is_dir():
@@ -145,11 +178,12 @@ def atlas_of(
         except ArtifactError:
             log.warning("damaged atlas is built again", extra={"path": str(place)})
         else:
-            reporter.stage(f"atlas of {model.name} (kept from before)")
+            reporter.stage(f"atlas of {model.shown} (kept from before)")
             return found, backbone
-    reporter.stage(f"atlas of {model.name}", len(corpus.documents))
-    atlas = build_atlas(backbone, corpus, settings, progress=lambda done, _: reporter.advance(done))
-    save_atlas(atlas, place)
+    reporter.stage(f"atlas of {model.shown}", len(corpus.documents))
+    if workers > 1:
+        return build_with_workers(model, corpus, settings, place, workers, reporter), backbone
+    atlas = build_atlas(backbone, corpus, settings, place, progress=lambda done, _: reporter.advance(done))
     return atlas, backbone
 
 

@@ -149,11 +149,46 @@ def fit_linear(z: np.ndarray, positive_D: np.ndarray, settings: NeuronSetSetting
 
 def fit_signature(z: np.ndarray, positive_D: np.ndarray, settings: NeuronSetSettings) -> Signature:
     """Each neuron's signature is the mean vector of the documents where its mean feature is highest."""
+    order, signatures = neuron_signatures(z, settings)
+    return Signature(signatures, votes(positive_D, order), settings.signature_neighbours, build_index(signatures))
+
+
+def votes(positive_D: np.ndarray, top_nK: np.ndarray) -> np.ndarray:
+    """Vote of each neuron in [-1, 1]: how far the target's share of its top documents is from the share of all. (K,).
+
+    ``positive_D`` are labels or probabilities of the target, with both classes present.
+    """
+    prior = positive_D.mean()
+    share_K = positive_D[top_nK].mean(axis=0)
+    return np.where(share_K >= prior, (share_K - prior) / (1 - prior), (share_K - prior) / prior)
+
+
+def follow_single(z: np.ndarray, expected_D: np.ndarray, *, either_direction: bool = False) -> Single:
+    """The neuron whose mean correlates most with probabilities of the target that another scorer gives; see ``fit_single``."""
+    neurons = z.shape[1] // 3
+    centred_DK = z[:, :neurons] - z[:, :neurons].mean(axis=0, dtype=np.float64)
+    scale_K = np.sqrt((centred_DK**2).sum(axis=0))
+    rho_K = (expected_D - expected_D.mean()) @ centred_DK / np.where(scale_K > 0, scale_K, np.inf)
+    position = int(np.argmax(np.abs(rho_K) if either_direction else rho_K))
+    return Single(position, neurons, -1 if either_direction and rho_K[position] < 0 else 1)
+
+
+def follow_linear(prior: Linear, z: np.ndarray, scores_D: np.ndarray, shrinkage: float) -> Linear:
+    """The weights nearest to ``prior`` that give another scorer's scores: ridge regression of what the prior leaves over.
+
+    Minimises |scores - z w - b|^2 + shrinkage |w - prior.weight|^2, in float64; the intercept is free.
+    """
+    x = z.astype(np.float64)
+    left = scores_D - x @ prior.weight
+    mean, left_mean = x.mean(axis=0), left.mean()
+    x -= mean
+    change = np.linalg.solve(x.T @ x + shrinkage * np.eye(x.shape[1]), x.T @ (left - left_mean))
+    return Linear(prior.weight + change, float(left_mean - mean @ change))
+
+
+def neuron_signatures(z: np.ndarray, settings: NeuronSetSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Each neuron's top documents, (top, K) rows of ``z``, and its signature, (K, 3 K) float32; no label is needed."""
     neurons = z.shape[1] // 3
     top = min(settings.signature_top_documents, max(2, len(z) // 4))
-    order = np.argsort(-z[:, :neurons], axis=0, kind="stable")[:top]  # (top, K)
-    signatures = unit_rows(np.stack([z[order[:, neuron]].mean(axis=0) for neuron in range(neurons)]))
-    prior = positive_D.mean()
-    share_K = positive_D[order].mean(axis=0)
-    vote_K = np.where(share_K >= prior, (share_K - prior) / (1 - prior), (share_K - prior) / prior)
-    return Signature(signatures, vote_K, settings.signature_neighbours, build_index(signatures))
+    order = np.argsort(-z[:, :neurons], axis=0, kind="stable")[:top]
+    return order, unit_rows(np.stack([z[order[:, neuron]].mean(axis=0) for neuron in range(neurons)]))

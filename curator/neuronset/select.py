@@ -21,7 +21,7 @@ from curator.errors import InsufficientDataError
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import NeuronSetSettings
 
-_MIN_TARGET_DOCUMENTS = 8
+MIN_TARGET_DOCUMENTS = 8
 
 
 class Part(StrEnum):
@@ -95,15 +95,15 @@ def choose_neurons(rosetta: RosettaNeurons, target: str, settings: NeuronSetSett
         auroc_report=auroc_N(signed_DN, positive),
         average_precision_report=average_precision_N(signed_DN, positive),
         d_prime_report=discriminability_N(signed_DN, positive),
-        **_top_context_measures(atlas, index[order], target),
+        **top_context_measures(atlas, index[order], target),
     )
 
 
 def _require_documents(positive_D: np.ndarray, parts_D: np.ndarray, target: str) -> None:
     for part in Part:
-        if int((positive_D & (parts_D == part)).sum()) < _MIN_TARGET_DOCUMENTS:
+        if int((positive_D & (parts_D == part)).sum()) < MIN_TARGET_DOCUMENTS:
             raise InsufficientDataError(
-                f"The probe corpus has fewer than {_MIN_TARGET_DOCUMENTS} documents of {target!r} for the part {part.value!r}; "
+                f"The probe corpus has fewer than {MIN_TARGET_DOCUMENTS} documents of {target!r} for the part {part.value!r}; "
                 "give the target domain more text."
             )
         if not (~positive_D & (parts_D == part)).any():
@@ -138,7 +138,8 @@ def _ranked(values_DN: np.ndarray, domain_D: np.ndarray, target: str, auroc: np.
     return np.fromiter(dict.fromkeys(interleaved.tolist()), dtype=np.int64)
 
 
-def _top_context_measures(atlas: Atlas, index: np.ndarray, target: str) -> dict[str, np.ndarray]:
+def top_context_measures(atlas: Atlas, index: np.ndarray, target: str) -> dict[str, np.ndarray]:
+    """NormalizedFire for the target and the specialisation index of some neurons, from their top contexts; two (K,)."""
     domains = list(atlas.manifest.domains)
     of_document = np.asarray([domains.index(entry.domain) for entry in atlas.manifest.documents])
     spans_c = np.bincount(of_document, weights=atlas["document_spans_D"], minlength=len(domains))

@@ -1,21 +1,41 @@
 """Mutual nearest neighbours between two atlases [S, section 4.1]: propose by signature, decide by exact correlation.
 
 For every living neuron the nearest signatures of the other model are candidates, in both directions; each candidate pair is
-verified on held-back spans; a pair is a match when each is among the other's k best over all layers. No model is run and
-no N_A × N_B array is made. Ties go to the lower (layer, unit). With gated MLPs the rank is by |ρ| and the sign is kept.
-Cost: the candidate search, 2 m N V multiplications to verify. It does not know chance: see ``null``.
+verified on held-back spans, or by whatever ``Verify`` the caller has; a pair is a match when each is among the other's k best
+over all layers. No model is run. Ties go to the lower (layer, unit). With gated MLPs the rank is by |ρ| and the sign is kept.
+
+Signatures and held values may be memory maps: both are read in blocks of rows, and whatever would grow with the models stays
+under ``memory_bytes``, but for the candidate pairs themselves (about 400 bytes each, 2 m a neuron). Cost: the candidate
+search, 2 m N V multiplications to verify. It does not know chance: see ``null``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from curator.atlas.store import Atlas, require_comparable
-from curator.rosetta.index import nearest, unit_norm
-from curator.rosetta.verify import PairSums, pair_sums
+from curator.rosetta.index import UnitRows, nearest
+from curator.rosetta.pairwise import MEMORY_BYTES, pair_products
+from curator.rosetta.verify import PairSums, Verify, certificate, pair_sums
 from curator.settings import MatchSettings
+
+__all__ = [
+    "MEMORY_BYTES",
+    "MatchTable",
+    "Verify",
+    "View",
+    "candidate_pairs",
+    "decoy_view",
+    "match_atlases",
+    "match_views",
+    "mutual_nearest",
+    "ranks_by_magnitude",
+    "tabulate",
+    "true_view",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +56,7 @@ class MatchTable:
     neurons of A have this neuron of B as their best, ``replicated`` whether the pair is mutual in both halves of the folds.
     ``strongest`` (N_A,) is the best strength of every neuron of A over its candidates, 0 for the dead. ``even_half``
     and ``odd_half`` are the neurons of A with a mutual partner in the even and in the odd folds alone, sorted.
+    ``certificate`` is the worst \\|difference\\| of ρ to a float64 referee over sampled candidates, NaN where none was asked.
     """
 
     first: np.ndarray
@@ -49,6 +70,7 @@ class MatchTable:
     strongest: np.ndarray
     even_half: np.ndarray
     odd_half: np.ndarray
+    certificate: float = math.nan
 
     def __len__(self) -> int:
         return len(self.first)
@@ -75,25 +97,58 @@ def ranks_by_magnitude(first: Atlas, second: Atlas, settings: MatchSettings) -> 
     return settings.sign == "absolute"
 
 
-def match_atlases(first: Atlas, second: Atlas, settings: MatchSettings) -> MatchTable:
+def match_atlases(
+    first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
+) -> MatchTable:
     """Mutual k-nearest neighbours of two atlases. Raises FingerprintError when they are not comparable."""
     require_comparable(first, second)
-    return match_views(
-        true_view(first), true_view(second), first["held_fold_V"], settings, ranks_by_magnitude(first, second, settings)
-    )
+    absolute = ranks_by_magnitude(first, second, settings)
+    views = true_view(first), true_view(second)
+    return match_views(*views, first["held_fold_V"], settings, absolute, memory_bytes=memory_bytes)
 
 
-def match_views(first: View, second: View, fold_V: np.ndarray, settings: MatchSettings, absolute: bool) -> MatchTable:
-    """The same over bare arrays, so that nulls go through the same code."""
-    pairs_P2, sketch_rho = candidate_pairs(first, second, settings.candidates, absolute)
+def match_views(
+    first: View,
+    second: View,
+    fold_V: np.ndarray,
+    settings: MatchSettings,
+    absolute: bool,
+    *,
+    verify: Verify | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> MatchTable:
+    """The same over bare arrays, so that nulls and other ways of verifying go through the same code.
+
+    ``verify`` takes candidate pairs and returns their sums; None verifies on the held-back spans of the views, and certifies
+    it. Raises ConfigError when the budget is too small for the index that the settings name.
+    """
+    pairs_P2, sketch_rho = candidate_pairs(first, second, settings, absolute, memory_bytes=memory_bytes)
+    if verify is not None:
+        return tabulate(pairs_P2, sketch_rho, verify(pairs_P2), settings, absolute, len(first.alive))
     folds = int(fold_V.max()) + 1 if len(fold_V) else 1
-    sums = pair_sums(first.held_NV, second.held_NV, pairs_P2, fold_V, folds)
-    everything = np.ones(folds, dtype=bool)
+    held = first.held_NV, second.held_NV
+    sums = pair_sums(*held, pairs_P2, fold_V, folds, memory_bytes=memory_bytes)
+    table = tabulate(pairs_P2, sketch_rho, sums, settings, absolute, len(first.alive))
+    return replace(table, certificate=certificate(sums, *held, pairs_P2, seed=settings.seed))
+
+
+def tabulate(
+    pairs_P2: np.ndarray,
+    sketch_rho_P: np.ndarray,
+    sums: PairSums,
+    settings: MatchSettings,
+    absolute: bool,
+    neurons_A: int,
+) -> MatchTable:
+    """Everything after verification: mutual k-nearest, margins, hubness, halves, errors.
+
+    ``pairs_P2`` (P, 2) are distinct flat neuron indices in any order, ``sums`` their verified sums.
+    """
+    everything = np.ones(len(sums.count_F), dtype=bool)
     rho = sums.correlation(everything)
     strength = np.abs(rho) if absolute else rho
-    k = settings.neighbours
-    mutual = mutual_nearest(pairs_P2, strength, k)
-    even, odd = _mutual_in_halves(pairs_P2, sums, k, absolute)
+    mutual = mutual_nearest(pairs_P2, strength, settings.neighbours)
+    even, odd = _mutual_in_halves(pairs_P2, sums, settings.neighbours, absolute)
     replicated = mutual & even & odd
     chosen = np.flatnonzero(mutual)
     chosen = chosen[np.lexsort((pairs_P2[chosen, 1], pairs_P2[chosen, 0]))]
@@ -103,32 +158,43 @@ def match_views(first: View, second: View, fold_V: np.ndarray, settings: MatchSe
         second=pairs_P2[chosen, 1],
         rho=rho[chosen],
         error=sums.jackknife_error()[chosen],
-        sketch_rho=sketch_rho[chosen],
+        sketch_rho=sketch_rho_P[chosen],
         margin=margin[chosen],
         hubness=hubness[chosen],
         replicated=replicated[chosen],
-        strongest=_strongest(pairs_P2[:, 0], strength, len(first.alive)),
+        strongest=_strongest(pairs_P2[:, 0], strength, neurons_A),
         even_half=np.unique(pairs_P2[even, 0]),
         odd_half=np.unique(pairs_P2[odd, 0]),
     )
 
 
-def candidate_pairs(first: View, second: View, wanted: int, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct candidate pairs of living neurons, (P, 2) int64, with the signatures' signed similarity, (P,)."""
-    rows, columns = np.flatnonzero(first.alive), np.flatnonzero(second.alive)
-    if not len(rows) or not len(columns):
+def candidate_pairs(
+    first: View, second: View, settings: MatchSettings, absolute: bool, *, memory_bytes: int = MEMORY_BYTES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct candidate pairs of living neurons, sorted, (P, 2) int64, with the signatures' signed similarity, (P,)."""
+    a, b = (UnitRows(view.signature_Nd, np.flatnonzero(view.alive)) for view in (first, second))
+    if not len(a) or not len(b):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-    a, b = unit_norm(first.signature_Nd[rows]), unit_norm(second.signature_Nd[columns])
-    forward = nearest(a, b, wanted, absolute=absolute).neighbour
-    backward = nearest(b, a, wanted, absolute=absolute).neighbour
+    forward, backward = (
+        nearest(
+            queries,
+            searched,
+            settings.candidates,
+            absolute=absolute,
+            kind=settings.index,
+            seed=settings.seed,
+            memory_bytes=memory_bytes,
+        ).neighbour
+        for queries, searched in ((a, b), (b, a))
+    )
     left = np.concatenate([np.repeat(np.arange(len(a)), forward.shape[1]), backward.ravel()])
     right = np.concatenate([forward.ravel(), np.repeat(np.arange(len(b)), backward.shape[1])])
-    unique = np.unique(left * len(b) + right)
-    left, right = unique // len(b), unique % len(b)
-    similarity = np.concatenate(
-        [np.einsum("pd,pd->p", a[left[s : s + 8192]], b[right[s : s + 8192]]) for s in range(0, len(left), 8192)]
-    )
-    return np.stack([rows[left], columns[right]], axis=1), similarity
+    found = (left >= 0) & (right >= 0)
+    unique = np.unique(left[found] * len(b) + right[found])
+    local_P2 = np.stack([unique // len(b), unique % len(b)], axis=1)
+    whole = np.asarray([0, a.width])
+    similarity = pair_products(a, b, local_P2, whole, memory_bytes=memory_bytes)[:, 0]
+    return np.stack([a.neurons[local_P2[:, 0]], b.neurons[local_P2[:, 1]]], axis=1), similarity
 
 
 def mutual_nearest(pairs_P2: np.ndarray, strength_P: np.ndarray, k: int) -> np.ndarray:

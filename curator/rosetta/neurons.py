@@ -1,44 +1,61 @@
-"""The Rosetta neurons of an anchor: those matched in every peer (a star) [S, section 4.1; R].
+"""The Rosetta neurons of an anchor: those matched in every peer, as a star or a clique [S, section 4.1; R].
 
-Three named sets. ``paper``: mutual nearest neighbours, k = 1, no threshold. ``strict``: q at most 0.01 in every peer and mutual
-in both halves of the corpus. ``universal``: excess correlation above 0.5, mean over the peers [U]. The null counts of the same
-rules stand beside them. Cost: for each peer four matchings. It does not know what a neuron is specialised in.
+Three named sets. ``paper``: mutual nearest neighbours, k = 1, no threshold. ``strict``: in every peer q at most 0.01 against
+deranged documents and against rotated layers, and mutual in both halves of the corpus. ``universal``: excess correlation over
+the rotated layers above 0.5, mean over the peers [U]. The null counts of the same rules stand beside them. Cost: for each peer
+three matchings and one for each rotation, for a clique one for each pair of peers. It does not know what a neuron is
+specialised in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from curator.atlas.store import Atlas
 from curator.errors import ConfigError
+from curator.rosetta.intersect import clique, star, strongest_rows
 from curator.rosetta.matching import MatchTable, match_atlases, ranks_by_magnitude
-from curator.rosetta.null import deranged_matches, q_values, rotated_matches
+from curator.rosetta.null import Null, deranged_matches, null_of, rotated_matches
+from curator.rosetta.pairwise import MEMORY_BYTES
 from curator.settings import MatchSettings
 
 OnStage = Callable[[str], None]
+Matcher = Callable[[Atlas], MatchTable]
 
 
 @dataclass(frozen=True, slots=True)
 class PeerMatch:
-    """Matches of the anchor with one peer, a q-value for each, the null's matches, and the anchor's excess correlation (N,)."""
+    """Matches of the anchor with one peer, and what the two nulls say of them.
+
+    ``absolute`` says whether matches are ranked by \\|ρ\\|; ``q`` (M,) is the worse of the two nulls' q-values, ``excess`` (N,)
+    how far each anchor neuron's best correlation lies above what it reaches in rotated layers [U].
+    """
 
     peer: Atlas
     matches: MatchTable
+    derangement: Null
+    rotation: Null
+    absolute: bool
     q: np.ndarray
-    deranged: tuple[MatchTable, MatchTable]
-    rotated: MatchTable
     excess: np.ndarray
+
+    @property
+    def deranged(self) -> tuple[MatchTable, ...]:
+        """The matches with deranged documents."""
+        return self.derangement.decoys
+
+    def strict(self, max_q: float) -> np.ndarray:
+        """Which matches the strict rule keeps, (M,) bool."""
+        return (self.q <= max_q) & self.matches.replicated
 
     def partner_of(self, neurons: int) -> np.ndarray:
         """Row of each anchor neuron's strongest match (the greatest margin), -1 where unmatched. (N,)."""
-        rows = np.full(neurons, -1, dtype=np.int64)
-        weakest_first = np.lexsort((-self.matches.second, self.matches.margin))
-        rows[self.matches.first[weakest_first]] = weakest_first
-        return rows
+        return strongest_rows(self.matches, neurons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,11 @@ class RosettaNeurons:
     universal: np.ndarray
     null_counts: dict[str, int]
     half_jaccard: float
+
+    @property
+    def certificate(self) -> float:
+        """Worst \\|difference\\| of a match's ρ to float64, over sampled candidate pairs of every peer."""
+        return max(peer.matches.certificate for peer in self.peers)
 
     def chosen_by(self, rule: str) -> np.ndarray:
         """Positions (into ``index``) of the set named ``paper``, ``strict`` or ``universal``."""
@@ -89,11 +111,23 @@ class RosettaNeurons:
 
 
 def find_rosetta_neurons(
-    anchor: Atlas, peers: Sequence[Atlas], settings: MatchSettings, *, on_stage: OnStage | None = None
+    anchor: Atlas,
+    peers: Sequence[Atlas],
+    settings: MatchSettings,
+    *,
+    on_stage: OnStage | None = None,
+    matcher: Matcher | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> RosettaNeurons:
     """Match the anchor with every peer and intersect.
 
-    Raises ConfigError without a peer, FingerprintError when atlases are not comparable.
+    ``matcher`` finds the matches with a peer where signatures and held-back spans are not to decide: a second pass, or exact
+    correlation. Decoys are always found by the sketch; held-back samples make their correlations larger, so q-values err on
+    the safe side.
+
+    ``memory_bytes`` bounds the arrays that would grow with the models (see ``matching``); results do not depend on it. Raises
+    ConfigError without a peer or with too small a budget, FingerprintError when atlases are not comparable, StorageError when
+    rotated values find no room on the disk.
     """
     if not peers:
         raise ConfigError("Rosetta neurons are those that other models share; name at least one peer model.")
@@ -101,39 +135,59 @@ def find_rosetta_neurons(
     for peer in peers:
         if on_stage:
             on_stage(peer.manifest.model)
-        matched.append(_match_peer(anchor, peer, settings))
-    rows_NP = np.stack([peer.partner_of(anchor.neurons) for peer in matched], axis=1)
+        matched.append(match_peer(anchor, peer, settings, matcher=matcher, memory_bytes=memory_bytes))
+    rows_NP = _intersection(anchor, matched, settings, memory_bytes)
     index = np.flatnonzero((rows_NP >= 0).all(axis=1))
     row_RP = rows_NP[index]
-    q_RP = _column_values(matched, row_RP, lambda peer: peer.q)
-    replicated_RP = _column_values(matched, row_RP, lambda peer: peer.matches.replicated)
     return RosettaNeurons(
         anchor=anchor,
         peers=tuple(matched),
         index=index,
         row_RP=row_RP,
-        mean_rho=np.abs(_column_values(matched, row_RP, lambda peer: peer.matches.rho)).mean(axis=1),
-        q=q_RP.max(axis=1),
-        strict=np.all((q_RP <= settings.max_q) & (replicated_RP > 0), axis=1),
+        mean_rho=np.abs(_of_rows(matched, row_RP, lambda peer: peer.matches.rho)).mean(axis=1),
+        q=_of_rows(matched, row_RP, lambda peer: peer.q).max(axis=1),
+        strict=np.all(_of_rows(matched, row_RP, lambda peer: peer.strict(settings.max_q)), axis=1),
         universal=np.stack([peer.excess[index] for peer in matched], axis=1).mean(axis=1) > settings.min_excess,
-        null_counts=_null_counts(anchor, matched, settings),
+        null_counts=_null_counts(anchor.neurons, matched),
         half_jaccard=_half_jaccard(matched),
     )
 
 
-def _match_peer(anchor: Atlas, peer: Atlas, settings: MatchSettings) -> PeerMatch:
+def match_peer(
+    anchor: Atlas,
+    peer: Atlas,
+    settings: MatchSettings,
+    *,
+    matcher: Matcher | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> PeerMatch:
+    """Match the anchor with one peer and with the decoys of both kinds. Raises as ``find_rosetta_neurons``."""
     absolute = ranks_by_magnitude(anchor, peer, settings)
-    matches = match_atlases(anchor, peer, settings)
-    deranged = deranged_matches(anchor, peer, settings)
-    q = q_values(matches.strength(absolute=absolute), [null.strength(absolute=absolute) for null in deranged])
-    rotated = rotated_matches(anchor, peer, settings)
-    return PeerMatch(peer, matches, q, deranged, rotated, matches.strongest - rotated.strongest)
+    matches = matcher(peer) if matcher else match_atlases(anchor, peer, settings, memory_bytes=memory_bytes)
+    derangement, rotation = (
+        null_of(matches, decoys(anchor, peer, settings, memory_bytes=memory_bytes), settings.max_q, absolute=absolute)
+        for decoys in (deranged_matches, rotated_matches)
+    )
+    q, excess = np.maximum(derangement.q, rotation.q), matches.strongest - rotation.baseline_N
+    return PeerMatch(peer, matches, derangement, rotation, absolute, q, excess)
 
 
-def _column_values(
-    matched: Sequence[PeerMatch], row_RP: np.ndarray, values: Callable[[PeerMatch], np.ndarray]
+def _intersection(
+    anchor: Atlas, matched: Sequence[PeerMatch], settings: MatchSettings, memory_bytes: int
 ) -> np.ndarray:
-    return np.stack([values(peer)[row_RP[:, column]] for column, peer in enumerate(matched)], axis=1).astype(float)
+    tables = [peer.matches for peer in matched]
+    if settings.intersect == "star":
+        return star(tables, anchor.neurons)
+    between = {
+        (i, j): match_atlases(matched[i].peer, matched[j].peer, settings, memory_bytes=memory_bytes)
+        for i, j in combinations(range(len(matched)), 2)
+    }
+    return clique(tables, between, anchor.neurons)
+
+
+def _of_rows(matched: Sequence[PeerMatch], row_RP: np.ndarray, values: Callable[[PeerMatch], np.ndarray]) -> np.ndarray:
+    """Values of the matches in ``row_RP``, (R, P)."""
+    return np.stack([values(peer)[row_RP[:, column]] for column, peer in enumerate(matched)], axis=1)
 
 
 def _half_jaccard(matched: Sequence[PeerMatch]) -> float:
@@ -142,19 +196,19 @@ def _half_jaccard(matched: Sequence[PeerMatch]) -> float:
     return len(even & odd) / len(even | odd) if even | odd else 0.0
 
 
-def _null_counts(anchor: Atlas, matched: Sequence[PeerMatch], settings: MatchSettings) -> dict[str, int]:
-    """Neurons that the paper rule and the strict rule find when every peer is a decoy."""
+def _null_counts(neurons: int, matched: Sequence[PeerMatch]) -> dict[str, int]:
+    """Anchor neurons that the paper rule and the strict rule find when every peer is the first decoy of a kind (a star)."""
     counts = {}
     for name in ("deranged", "rotated"):
-        paper = np.ones(anchor.neurons, dtype=bool)
-        strict = np.ones(anchor.neurons, dtype=bool)
+        paper, strict = np.ones(neurons, dtype=bool), np.ones(neurons, dtype=bool)
         for peer in matched:
-            absolute = ranks_by_magnitude(anchor, peer.peer, settings)
-            decoy = peer.deranged[0] if name == "deranged" else peer.rotated
-            passing = peer.matches.strength(absolute=absolute)[peer.q <= settings.max_q]
-            threshold = passing.min() if len(passing) else np.inf
-            strong = (decoy.strength(absolute=absolute) >= threshold) & decoy.replicated
-            paper &= np.isin(np.arange(anchor.neurons), decoy.first)
-            strict &= np.isin(np.arange(anchor.neurons), decoy.first[strong])
+            own, other = peer.derangement, peer.rotation
+            if name == "rotated":
+                own, other = other, own
+            decoy = own.decoys[0]
+            strong = own.decoy_excess[0] >= own.threshold
+            strong &= other.passes(decoy, absolute=peer.absolute) & decoy.replicated
+            paper &= np.isin(np.arange(neurons), decoy.first)
+            strict &= np.isin(np.arange(neurons), decoy.first[strong])
         counts |= {f"{name}_paper": int(paper.sum()), f"{name}_strict": int(strict.sum())}
     return counts

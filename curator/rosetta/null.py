@@ -1,73 +1,81 @@
-"""What chance gives: decoy matches through the same code, q-values, and excess over a rotated basis (SCIENCE 4.6).
+"""What chance gives: decoy matches through the same code, and a q-value for every match (SCIENCE 4.6).
 
-(a) Deranged documents: spans under the identity of another document of the same domain and length, positions kept. Matches
-of A with this decoy share position and domain statistics but not content; their counts give a false discovery rate
-[target-decoy competition, He et al. 2022]. Either model can be the deranged one, which gives two nulls.
-(b) Rotated layers: each layer of B multiplied by a random orthogonal matrix; what
-a neuron still correlates with is the layer's span, not a neuron [U]. Cost: (a) two more matchings, (b) a QR and a product of
-width² per layer, and another matching. It does not know domains.
+(a) Deranged documents: spans under the identity of another document of the same domain and length, positions kept. Matches of
+A with this decoy share position and domain statistics but not content [target-decoy competition, He et al. 2022]. Either model
+can be the deranged one, which gives two decoys.
+(b) Rotated layers: each layer of B multiplied by random orthogonal matrices; what a neuron still correlates with is the layer's
+span, not a neuron [U]. In untrained models no basis is special, so rotated matches are as strong as true ones.
+
+A match competes by its excess: its strength above the mean of what the same neuron of A reaches in the decoys; a decoy's matches
+compete by theirs above the other decoys. A neuron that any direction of a low-rank layer resembles, or that follows position
+alone, thus needs more than others do. On untrained models, where every q against (a) is below 0.01, none is against (b).
+
+What it does not know: rotations dilute. Where some neurons of a layer are shared and the others are not, those others resemble
+the rotated layer less than the true one, and a few of them pass (3 of 43 where 40 neurons of 160 were planted). Nor does it
+know domains. Cost: (a) two more matchings, (b) R more, each with a QR and a product of 1,024 columns per neuron.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from curator.atlas.store import Atlas
-from curator.rosetta.matching import (
-    MatchTable,
-    View,
-    decoy_view,
-    match_views,
-    ranks_by_magnitude,
-    true_view,
-)
+from curator.errors import StorageError
+from curator.rosetta.matching import MatchTable, View, decoy_view, match_views, ranks_by_magnitude, true_view
+from curator.rosetta.pairwise import MEMORY_BYTES, row_blocks
+from curator.rosetta.verify import filled
 from curator.settings import MatchSettings
 
+_ROTATED_TOGETHER = 1024  # a rotation of so many neurons mixes them as well as one of the layer, and costs far less
+_ROTATED_NEURONS, _FEWEST_ROTATIONS, _MOST_ROTATIONS = 8192, 2, 8
 
-def deranged_matches(first: Atlas, second: Atlas, settings: MatchSettings) -> tuple[MatchTable, MatchTable]:
-    """Matches of A with B's documents deranged, and of A's documents deranged with B: two nulls with different pairings."""
-    absolute = ranks_by_magnitude(first, second, settings)
-    folds_V = first["held_fold_V"]
-    return (
-        match_views(true_view(first), decoy_view(second), folds_V, settings, absolute),
-        match_views(decoy_view(first), true_view(second), folds_V, settings, absolute),
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """What one kind of decoy says of the matches of A with B.
+
+    ``decoys`` are the tables of its R runs and ``decoy_excess`` the excess of their matches; ``baseline_N`` what each neuron of A
+    reaches in them on average; ``q`` (M,) a q-value for every match; ``threshold`` the least excess within the allowed false
+    discovery rate, infinite when there is none.
+    """
+
+    decoys: tuple[MatchTable, ...]
+    decoy_excess: tuple[np.ndarray, ...]
+    baseline_N: np.ndarray
+    q: np.ndarray
+    threshold: float
+
+    def passes(self, table: MatchTable, *, absolute: bool) -> np.ndarray:
+        """Which matches of A in a table that is none of the decoys exceed the threshold, (M,) bool."""
+        return excess_over(table, self.baseline_N, absolute=absolute) >= self.threshold
+
+
+def null_of(matches: MatchTable, decoys: Sequence[MatchTable], max_q: float, *, absolute: bool) -> Null:
+    """Let matches compete with those of at least two decoys."""
+    total_N, runs = np.sum([decoy.strongest for decoy in decoys], axis=0), len(decoys)
+    baseline_N = total_N / runs
+    target = excess_over(matches, baseline_N, absolute=absolute)
+    competing = tuple(
+        excess_over(decoy, (total_N - decoy.strongest) / (runs - 1), absolute=absolute) for decoy in decoys
     )
+    q = q_values(target, competing)
+    return Null(tuple(decoys), competing, baseline_N, q, float(target[q <= max_q].min(initial=np.inf)))
 
 
-def rotated_view(atlas: Atlas, seed: int) -> View:
-    """The atlas with every layer's living neurons multiplied by a random orthogonal matrix (QR of a Gaussian)."""
-    signature = np.zeros_like(atlas["signature_Nd"])
-    held = np.zeros(atlas["held_NV"].shape, dtype=np.float32)
-    generator = np.random.default_rng(seed)
-    for layer in range(len(atlas.manifest.layer_widths)):
-        rows = np.flatnonzero((atlas.layer_of == layer) & atlas["alive"])
-        if not len(rows):
-            continue
-        rotation = _random_orthogonal(len(rows), generator)
-        signature[rows] = rotation @ atlas["signature_Nd"][rows]
-        held[rows] = rotation @ np.nan_to_num(atlas["held_NV"][rows].astype(np.float32))
-    return View(signature, held, atlas["alive"])
-
-
-def _random_orthogonal(size: int, generator: np.random.Generator) -> np.ndarray:
-    """Haar-distributed: QR of a Gaussian with the signs of R's diagonal taken out [Mezzadri 2007]. (size, size) float32."""
-    q, r = np.linalg.qr(generator.standard_normal((size, size)))
-    return (q * np.sign(np.diag(r))).astype(np.float32)
-
-
-def rotated_matches(first: Atlas, second: Atlas, settings: MatchSettings) -> MatchTable:
-    """Matches of A with B's layers rotated."""
-    view = rotated_view(second, settings.seed)
-    absolute = ranks_by_magnitude(first, second, settings)
-    return match_views(true_view(first), view, first["held_fold_V"], settings, absolute)
+def excess_over(matches: MatchTable, baseline_N: np.ndarray, *, absolute: bool) -> np.ndarray:
+    """Strength of each match above what its neuron of A reaches anyway, (M,)."""
+    return matches.strength(absolute=absolute) - baseline_N[matches.first]
 
 
 def q_values(target_M: np.ndarray, decoys: Sequence[np.ndarray]) -> np.ndarray:
-    """q of each target strength, (M,): min over t ≤ strength of (1 + decoys ≥ t) / R / (targets ≥ t), at most 1.
+    """q of each target score, (M,): min over t ≤ score of (1 + decoys ≥ t) / R / (targets ≥ t), at most 1.
 
-    ``decoys`` are the strengths of the matches of R nulls. The smallest q that M targets can reach is 1 / (R M).
+    ``decoys`` are the scores of the matches of R nulls. The smallest q that M targets can reach is 1 / (R M).
     """
     if not len(target_M):
         return np.zeros(0)
@@ -79,3 +87,98 @@ def q_values(target_M: np.ndarray, decoys: Sequence[np.ndarray]) -> np.ndarray:
     q = np.empty_like(rate)
     q[order] = np.minimum.accumulate(rate[order])
     return q
+
+
+def deranged_matches(
+    first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
+) -> tuple[MatchTable, MatchTable]:
+    """Matches of A with B's documents deranged, and of A's documents deranged with B: two nulls with different pairings."""
+    absolute, folds_V = ranks_by_magnitude(first, second, settings), first["held_fold_V"]
+    pairings = ((true_view(first), decoy_view(second)), (decoy_view(first), true_view(second)))
+    one, other = (match_views(*views, folds_V, settings, absolute, memory_bytes=memory_bytes) for views in pairings)
+    return one, other
+
+
+def rotated_matches(
+    first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
+) -> tuple[MatchTable, ...]:
+    """Matches of A with B's layers rotated, once for each of the R seeds."""
+    absolute = ranks_by_magnitude(first, second, settings)
+    return tuple(
+        match_views(
+            true_view(first),
+            rotated_view(second, settings.seed + run, memory_bytes=memory_bytes),
+            first["held_fold_V"],
+            settings,
+            absolute,
+            memory_bytes=memory_bytes,
+        )
+        for run in range(rotations_of(settings, min(first.neurons, second.neurons)))
+    )
+
+
+def rotations_of(settings: MatchSettings, neurons: int) -> int:
+    """R: as set, or as many as make 8,192 neurons of the smaller model, from 2 to 8: what has few matches needs more decoys."""
+    return settings.rotations or min(_MOST_ROTATIONS, max(_FEWEST_ROTATIONS, _ROTATED_NEURONS // max(1, neurons)))
+
+
+def rotated_view(atlas: Atlas, seed: int, *, memory_bytes: int = MEMORY_BYTES) -> View:
+    """The atlas with each layer's living neurons multiplied by random orthogonal matrices, up to 1,024 of them together.
+
+    Above half of the budget the rotated values lie in nameless temporary files, which go with the view. Raises StorageError
+    when the disk has no room for them.
+    """
+    names = ("signature_Nd", "held_NV")
+    stores = [_Store(atlas[name].shape, memory_bytes // 4) for name in names]
+    for start, stop, rotation in _rotations(atlas, seed):
+        alive = np.flatnonzero(atlas["alive"][start:stop])
+        for name, store in zip(names, stores, strict=True):
+            block = np.zeros((stop - start, atlas[name].shape[1]), dtype=np.float32)
+            if len(alive):
+                block[alive] = rotation @ filled(atlas[name][start:stop])[alive]
+            store.append(block)
+    signature, held = (store.array() for store in stores)
+    return View(signature, held, atlas["alive"])
+
+
+def _rotations(atlas: Atlas, seed: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Consecutive blocks (start, stop) of neurons, none across layers, with the rotation of their living ones."""
+    generator = np.random.default_rng(seed)
+    for offset, width in zip(atlas.offsets[:-1].tolist(), atlas.manifest.layer_widths, strict=True):
+        step = -(-width // -(-width // _ROTATED_TOGETHER))  # as few blocks as the limit allows, of about equal size
+        for start, stop in row_blocks(width, max(1, step)):
+            living = int(atlas["alive"][offset + start : offset + stop].sum())
+            yield offset + start, offset + stop, _random_orthogonal(living, generator)
+
+
+def _random_orthogonal(size: int, generator: np.random.Generator) -> np.ndarray:
+    """Haar-distributed: QR of a Gaussian with the signs of R's diagonal taken out [Mezzadri 2007]. (size, size) float32."""
+    q, r = np.linalg.qr(generator.standard_normal((size, size)))
+    return (q * np.sign(np.diag(r))).astype(np.float32)
+
+
+class _Store:
+    """Rows of float32, appended until an array of ``shape`` is full: in memory, or in a nameless file above ``limit`` bytes."""
+
+    def __init__(self, shape: tuple[int, ...], limit: int) -> None:
+        self._shape = shape
+        self._bytes = 4 * int(np.prod(shape))
+        self._file = tempfile.TemporaryFile() if self._bytes > limit else io.BytesIO()  # noqa: SIM115 - ``array`` closes it
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add the next rows."""
+        try:
+            self._file.write(rows.tobytes())
+            self._file.flush()
+        except OSError as error:
+            self._file.close()
+            raise StorageError(
+                f"The temporary folder has no room for {self._bytes} bytes of rotated values; raise memory_bytes or set TMPDIR."
+            ) from error
+
+    def array(self) -> np.ndarray:
+        """Everything that was added, read-only; nothing can be added after."""
+        if isinstance(self._file, io.BytesIO):
+            return np.frombuffer(self._file.getbuffer(), dtype=np.float32).reshape(self._shape)
+        with self._file:  # the map keeps the file's contents
+            return np.memmap(self._file, dtype=np.float32, mode="r", shape=self._shape)

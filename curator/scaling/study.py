@@ -25,18 +25,21 @@ def measure_group(
     atlases: Path,
     settings: IdentifySettings,
     reporter: Reporter | None = None,
+    workers: int = 1,
 ) -> tuple[StudyPoint, dict[str, str]]:
     """The point of one group of size-matched models, and the models' fingerprints by name."""
     reporter = reporter or Silent()
-    found = [atlas_of(model, corpus, settings.atlas, atlases, reporter)[0] for model in (anchor, *peers)]
+    found = [
+        atlas_of(model, corpus, settings.atlas, atlases, reporter, workers=workers)[0] for model in (anchor, *peers)
+    ]
     reporter.stage(f"matching {label}", len(peers))
     rosetta = find_rosetta_neurons(found[0], found[1:], settings.match)
     reporter.advance(len(peers))
     counts, nulls = rosetta.counts(), rosetta.null_counts
     point = StudyPoint(
         label=label,
-        anchor=anchor.name,
-        peers=tuple(peer.name for peer in peers),
+        anchor=anchor.shown,
+        peers=tuple(peer.shown for peer in peers),
         neurons_anchor=found[0].neurons,
         neurons_mean=mean_neurons([atlas.neurons for atlas in found]),
         paper=counts["paper"],

@@ -101,7 +101,7 @@ def make_backbone(kind: str, root: Path, seed: int = 0) -> Backbone:
 @cache
 def make_atlas(kind: str, root: Path) -> Atlas:
     """The atlas of a tiny model on the default corpus."""
-    return build_atlas(make_backbone(kind, root), make_corpus(), SETTINGS)
+    return build_atlas(make_backbone(kind, root), make_corpus(), SETTINGS, root / f"core-atlas-{kind}")
 
 
 def raw_spans(backbone: Backbone, corpus: ProbeCorpus, settings: AtlasSettings = SETTINGS) -> Iterator[np.ndarray]:

@@ -74,7 +74,7 @@ def test_document_means_and_top_contexts_are_those_of_the_raw_spans(world: Path)
 
 def test_two_runs_give_the_same_bytes(world: Path, tmp_path: Path) -> None:
     atlas = make_atlas("gpt2", world)
-    again = build_atlas(make_backbone("gpt2", world), make_corpus(), SETTINGS)
+    again = build_atlas(make_backbone("gpt2", world), make_corpus(), SETTINGS, tmp_path / "again")
     save_atlas(atlas, tmp_path / "one")
     save_atlas(again, tmp_path / "two")
     for file in sorted((tmp_path / "one").iterdir()):
@@ -130,25 +130,29 @@ def test_decoy_signatures_keep_the_moments_and_lose_the_correlation(world: Path)
     assert np.mean([np.corrcoef(h[m], d[m])[0, 1] for h, d, m in zip(held, decoy, both, strict=True)]) < 0.7
 
 
-def test_a_corpus_with_fewer_spans_than_sketch_dimensions_is_refused(world: Path) -> None:
+def test_a_corpus_with_fewer_spans_than_sketch_dimensions_is_refused(world: Path, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"sketch_dimensions": 65_536})
     with pytest.raises(InsufficientDataError, match="token budget"):
-        build_atlas(make_backbone("gpt2", world), make_corpus(), settings)
+        build_atlas(make_backbone("gpt2", world), make_corpus(), settings, tmp_path / "atlas")
+    assert not list(tmp_path.iterdir())
 
 
-def test_atlases_of_different_corpora_or_settings_cannot_be_compared(world: Path) -> None:
-    atlas = make_atlas("gpt2", world)
-    other_corpus = build_atlas(make_backbone("gpt2", world), make_corpus(20, seed=5), SETTINGS)
-    other_settings = build_atlas(
-        make_backbone("gpt2", world), make_corpus(), SETTINGS.model_copy(update={"sketch_dimensions": 128})
-    )
+def test_atlases_of_different_corpora_or_settings_cannot_be_compared(world: Path, tmp_path: Path) -> None:
+    atlas, backbone = make_atlas("gpt2", world), make_backbone("gpt2", world)
+    other_corpus = build_atlas(backbone, make_corpus(20, seed=5), SETTINGS, tmp_path / "corpus")
+    other = SETTINGS.model_copy(update={"sketch_dimensions": 128})
+    other_settings = build_atlas(backbone, make_corpus(), other, tmp_path / "settings")
     for other, what in ((other_corpus, "probe_fingerprint"), (other_settings, "settings")):
         with pytest.raises(FingerprintError, match=what):
             require_comparable(atlas, other)
     require_comparable(atlas, make_atlas("llama", world))
 
 
-def test_progress_ends_at_the_number_of_documents(world: Path) -> None:
+def test_progress_ends_at_the_number_of_documents(world: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    build_atlas(make_backbone("gpt2", world), make_corpus(), SETTINGS, progress=lambda *step: seen.append(step))
-    assert seen == [(128, 180), (180, 180)]
+    corpus = make_corpus()
+    build_atlas(
+        make_backbone("gpt2", world), corpus, SETTINGS, tmp_path / "atlas", progress=lambda *step: seen.append(step)
+    )
+    fold_sizes = np.bincount(SpanKeys(corpus, SETTINGS).fold_D)
+    assert seen == [(int(done), 180) for done in np.cumsum(fold_sizes)]

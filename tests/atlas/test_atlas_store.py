@@ -36,7 +36,7 @@ def test_neurons_are_named_by_layer_and_unit(world: Path) -> None:
 
 
 def test_no_atlas_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactNotFoundError, match="curator atlas"):
+    with pytest.raises(ArtifactNotFoundError, match="curator atlas build"):
         load_atlas(tmp_path / "nothing")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from curator.atlas.pooling import overlaps, pooling_matrix
+from curator.atlas.pooling import bags, overlaps
 
 
 def _one_window(spans: list[tuple[int, int]], tokens: list[tuple[int, int]]) -> dict[tuple[int, int], float]:
@@ -46,11 +46,22 @@ def test_a_document_without_windows_has_no_overlaps() -> None:
     assert overlaps(np.asarray([(0, 2)]), [], []) == []
 
 
-def test_the_pooling_matrix_is_the_weighted_mean_whatever_the_order_of_its_entries() -> None:
+def test_bags_are_weighted_sums_whatever_the_order_of_their_entries() -> None:
     generator = np.random.default_rng(0)
     row, column = np.asarray([2, 0, 1, 0]), np.asarray([3, 1, 2, 0])
     weight = np.asarray([1, 0.25, 1, 0.75], np.float32)
     values = torch.from_numpy(generator.standard_normal((4, 5)).astype(np.float32))
-    pooled = pooling_matrix(row, column, weight, (3, 4), torch.device("cpu")) @ values
+    made = bags(row, column, weight, 4, torch.device("cpu"))
+    pooled = made.sum(values)
     np.testing.assert_allclose(pooled[0], 0.25 * values[1] + 0.75 * values[0], rtol=1e-6)
-    assert torch.equal(pooled[1:], values[2:])
+    assert torch.equal(pooled[1:3], values[2:])
+    assert (pooled[3] == 0).all(), "a bag without entries is zero"
+    assert made.sum_double(values).dtype == torch.float64
+    np.testing.assert_allclose(made.sum_double(values), pooled, atol=1e-6)
+
+
+def test_bags_without_entries_or_rows_are_zeros_or_nothing() -> None:
+    none = np.zeros(0, np.int64)
+    table = torch.ones(3, 2)
+    assert torch.equal(bags(none, none, none, 2, torch.device("cpu")).sum(table), torch.zeros(2, 2))
+    assert bags(none, none, none, 0, torch.device("cpu")).sum(table).shape == (0, 2)

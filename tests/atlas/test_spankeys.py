@@ -24,7 +24,7 @@ def test_places_do_not_depend_on_the_order_of_the_documents() -> None:
         np.testing.assert_array_equal(here.bucket, there.bucket)
         np.testing.assert_array_equal(here.sign, there.sign)
         np.testing.assert_array_equal(here.slot >= 0, there.slot >= 0)
-        assert forward.decoys[index] == last - backward.decoys[last - index]
+        assert forward.decoy_D[index] == last - backward.decoy_D[last - index]
 
 
 def test_places_change_with_the_seed_and_with_the_corpus() -> None:
@@ -59,12 +59,13 @@ def test_buckets_and_signs_are_even() -> None:
 def test_held_back_slots_are_a_numbering_without_gaps_and_leave_leading_spans_out() -> None:
     keys = _keys()
     slots = []
-    for index in range(len(keys.documents)):
+    for index in keys.order_D:
         places = keys.places(index)
         assert not places.used[: SETTINGS.skip_spans].any()
         assert (places.slot[: SETTINGS.skip_spans] == -1).all()
         chosen = places.slot[places.slot >= 0]
         assert (keys.held_back_folds[chosen] == places.fold).all()
+        assert set(chosen) <= set(keys.slots_of_fold(places.fold))
         slots.append(chosen)
     np.testing.assert_array_equal(np.concatenate(slots), np.arange(keys.held_back))
     assert abs(keys.held_back - SETTINGS.held_back_spans) < 5 * np.sqrt(SETTINGS.held_back_spans)
@@ -78,9 +79,10 @@ def test_at_most_one_span_in_four_is_held_back() -> None:
 
 def test_decoy_places_are_those_of_a_partner_of_the_same_domain() -> None:
     keys = _keys()
-    for index, partner in enumerate(keys.decoys):
+    for index, partner in enumerate(keys.decoy_D):
         assert partner != index
         assert keys.documents[partner].domain == keys.documents[index].domain
+        assert keys.fold_D[partner] == keys.fold_D[index]
         decoy, own = keys.places(index, decoy=True), keys.places(partner)
         shared = min(len(decoy.bucket), len(own.bucket))
         np.testing.assert_array_equal(decoy.bucket[:shared], own.bucket[:shared])
@@ -92,15 +94,16 @@ def test_decoy_places_are_those_of_a_partner_of_the_same_domain() -> None:
 
 def test_no_two_documents_share_a_partner_and_partners_are_of_similar_length() -> None:
     keys = _keys()
-    lengths = np.asarray([len(spans) for spans in keys.spans_S2])
-    assert sorted(keys.decoys) == list(range(len(keys.documents)))
-    ratio = lengths / lengths[keys.decoys]
+    lengths = keys.length_D
+    assert sorted(keys.decoy_D.tolist()) == list(range(len(keys.documents)))
+    ratio = lengths / lengths[keys.decoy_D]
     assert np.median(np.abs(np.log(ratio))) < 0.25
 
 
 def test_the_only_document_of_a_domain_has_no_decoy_places() -> None:
     documents = [Document("a", "x", "one"), Document("b", "x", "two"), Document("c", "x", "two")]
-    assert derange(documents, [1, 1, 1], seed=0) == [-1, 2, 1]
+    assert derange(documents, np.ones(3, int), np.zeros(3, int), seed=0) == [-1, 2, 1]
+    assert derange(documents, np.ones(3, int), np.asarray([0, 0, 1]), seed=0) == [-1, -1, -1]
     corpus = make_corpus()
     alone = replace(corpus, documents=(replace(corpus.documents[0], domain="alone"), *corpus.documents[1:]))
     places = SpanKeys(alone, SETTINGS).places(0, decoy=True)

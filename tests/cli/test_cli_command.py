@@ -16,7 +16,7 @@ from curator.errors import all_error_classes
 from curator.version import __version__
 from tests.cli.cli_world import curator
 
-VERBS = ("demo", "identify", "filter", "score", "serve", "atlas", "study", "zoo")
+VERBS = ("demo", "identify", "filter", "score", "serve", "atlas", "match", "select", "study", "plan", "zoo")
 HEAVY = ("datasets", "faiss", "grpc", "matplotlib", "numpy", "pyarrow", "sklearn", "torch", "transformers")
 LIGHT = """
 import sys
@@ -117,13 +117,13 @@ def test_ctrl_c_ends_with_130_and_a_word():
         (("score", "absent.jsonl", "--neuron-set", "x"), "SOURCE_NOT_FOUND", "absent.jsonl"),
         (("score", "env:latin", "--neuron-set", "x"), "CONFIG_INVALID", "python"),
         (("score", "-", "--remote", "localhost:1", "--domain", "law"), "CONFIG_INVALID", "the server's"),
-        (("atlas", "m"), "CONFIG_INVALID", "--probe FILE"),
-        (("atlas", "m", "--domain", "law"), "CONFIG_INVALID", "'law' names no domain and source"),
-        (("atlas", "no/such/model/at/all", "--domain", "a=env:python", "--tokens-per-domain", "64"), "MODEL_NOT_FOUND", ""),
-        (("atlas", "zoo:cat", "--domain", "a=env:python", "--tokens-per-domain", "64"), "MODEL_NOT_FOUND", "'cat'"),
-        (("atlas", "m", "--probe", "absent.toml"), "SOURCE_NOT_FOUND", "absent.toml"),
-        (("atlas", "m", "--settings", "absent.toml"), "SOURCE_NOT_FOUND", "absent.toml"),
-        (("atlas", "m", "--sketch-dimensions", "67"), "CONFIG_INVALID", "multiple of folds"),
+        (("atlas", "build", "m"), "CONFIG_INVALID", "--probe FILE"),
+        (("atlas", "build", "m", "--domain", "law"), "CONFIG_INVALID", "'law' names no domain and source"),
+        (("atlas", "build", "no/such/model", "--domain", "a=env:python", "--tokens-per-domain", "9"), "MODEL_NOT_FOUND", ""),
+        (("atlas", "build", "zoo:cat", "--domain", "a=env:python", "--tokens-per-domain", "64"), "MODEL_NOT_FOUND", "'cat'"),
+        (("atlas", "build", "m", "--probe", "absent.toml"), "SOURCE_NOT_FOUND", "absent.toml"),
+        (("atlas", "build", "m", "--settings", "absent.toml"), "SOURCE_NOT_FOUND", "absent.toml"),
+        (("atlas", "build", "m", "--sketch-dimensions", "67"), "CONFIG_INVALID", "multiple of folds"),
         (("identify", "--model", "a", "--peer", "b", "--target", "x/y"), "CONFIG_INVALID", "'x/y' cannot name"),
         (("serve", "--neuron-set", "absent"), "ARTIFACT_NOT_FOUND", "absent"),
         (("serve", "--neuron-set", "x", "--host", "0.0.0.0"), "CONFIG_INVALID", "without TLS"),

@@ -62,7 +62,7 @@ def test_a_folder_that_holds_something_else_is_not_replaced(world, tmp_path):
 
 
 def test_atlas_says_what_it_holds_and_is_found_again(world, home):
-    words = ("atlas", world.model("gpt2"), "--probe", world.probe, "--settings", world.settings)
+    words = ("atlas", "build", world.model("gpt2"), "--probe", world.probe, "--settings", world.settings)
     result = curator(*words)
     assert result.exit_code == 0, result.output
     assert re.search(r"neurons\s+│\s+96 ", result.stdout) and "dead neurons" in result.stdout

@@ -33,6 +33,7 @@ def test_the_codes_are_the_published_ones() -> None:
         "ArtifactError": "ARTIFACT_CORRUPT",
         "ArtifactNotFoundError": "ARTIFACT_NOT_FOUND",
         "FingerprintError": "FINGERPRINT_MISMATCH",
+        "StorageError": "STORAGE_FULL",
         "InsufficientDataError": "DATA_INSUFFICIENT",
         "OverloadedError": "OVERLOADED",
         "CancelledJobError": "CANCELLED",

@@ -12,8 +12,8 @@ from curator.text.probe import ProbeCorpus
 _TEXT = "one two three four five six seven eight nine ten"
 
 
-def _keys() -> SpanKeys:
-    documents = tuple(Document(f"d{number}", _TEXT, "x") for number in range(3))
+def _keys(documents_wanted: int = 3) -> SpanKeys:
+    documents = tuple(Document(f"d{number}", _TEXT, "x") for number in range(documents_wanted))
     settings = AtlasSettings(sketch_dimensions=64, folds=4, held_back_spans=256)
     return SpanKeys(ProbeCorpus(documents, ("x",), "f" * 64, {"x": 30}), settings)
 
@@ -28,13 +28,16 @@ def test_places_of_spans() -> None:
     assert places.fold == 2
     assert places.bucket.tolist() == [41, 47, 38, 47, 34, 44, 34, 46, 42, 34]
     assert places.sign.tolist() == [-1, 1, 1, -1, -1, 1, 1, -1, -1, -1]
-    assert places.slot.tolist() == [-1, -1, -1, -1, -1, -1, -1, 0, -1, -1]
-    assert _keys().places(2).slot.tolist() == [-1, -1, -1, -1, -1, -1, -1, 1, 2, -1]
+    assert places.slot.tolist() == [-1, -1, -1, -1, -1, -1, -1, 2, -1, -1]
+    assert _keys().places(2).slot.tolist() == [-1, -1, -1, -1, -1, -1, -1, 0, 1, -1]
 
 
 def test_decoy_partners_and_folds_of_held_back_spans() -> None:
-    assert _keys().decoys == [2, 0, 1]
-    assert _keys().held_back_folds.tolist() == [2, 1, 1]
+    keys = _keys(9)
+    assert keys.fold_D.tolist() == [3, 2, 1, 1, 2, 2, 2, 3, 1]
+    assert keys.order_D.tolist() == [2, 3, 8, 1, 4, 5, 6, 0, 7]
+    assert keys.decoy_D.tolist() == [7, 4, 8, 2, 5, 6, 1, 0, 3]
+    assert keys.held_back_folds.tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3]
 
 
 def test_parts_of_sources() -> None:
@@ -51,5 +54,5 @@ def test_q_values_worked_by_hand() -> None:
 def test_the_defaults_that_reports_state() -> None:
     atlas, match, chosen = AtlasSettings(), MatchSettings(), NeuronSetSettings()
     assert (atlas.sketch_dimensions, atlas.folds, atlas.held_back_spans) == (2048, 8, 8192)
-    assert (match.candidates, match.neighbours, match.max_q, match.min_excess) == (16, 1, 0.01, 0.5)
+    assert (match.candidates, match.neighbours, match.max_q, match.min_excess) == (32, 1, 0.01, 0.5)
     assert (chosen.max_neurons, chosen.rosetta_rule, chosen.fit_share) == (64, "strict", 0.5)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from curator.atlas.store import Atlas, AtlasManifest
 from curator.rosetta.matching import View
+from curator.settings import AtlasSettings
 
 HELD, DIMENSIONS, FOLDS = 1200, 1024, 6
 
@@ -54,3 +56,28 @@ def all_pairs_mutual(first: View, second: View, k: int, *, absolute: bool) -> se
         for j in best_of_first[i]
         if i in best_of_second[:, j] and np.isfinite(strength[i, j])
     }
+
+
+def mixing_atlas(seed: int, *, shared: int, neurons: int = 160, features: int = 24) -> Atlas:
+    """A model of one layer whose first ``shared`` neurons each read a pattern that all such models read.
+
+    The others mix, at random and by ``seed``, the same few features of the text, as an untrained model mixes those of its
+    tokens. Under its decoy's identity every span holds another span's values.
+    """
+    text, own = np.random.default_rng(0), np.random.default_rng(seed)
+    mixing, arrays = own.standard_normal((neurons - shared, features)), {}
+    for name, width in (("signature_Nd", DIMENSIONS), ("held_NV", HELD)):
+        patterns, common = text.standard_normal((shared, width)), text.standard_normal((features, width))
+        values = np.concatenate([2 * patterns, mixing @ common / np.sqrt(features)])
+        values = standardised(values + 0.3 * own.standard_normal(values.shape))
+        deranged = values[:, text.permutation(width)]
+        decoy = name.replace("signature", "decoy").replace("held_NV", "decoy_held_NV")
+        arrays |= {name: values.astype(np.float32), decoy: deranged.astype(np.float32)}
+    manifest = AtlasManifest.model_construct(
+        model=f"mixing-{seed}",
+        layer_widths=(neurons,),
+        gated=False,
+        settings=AtlasSettings(),
+        probe_fingerprint="0" * 64,
+    )
+    return Atlas(manifest, arrays | {"alive": np.ones(neurons, bool), "held_fold_V": fold_V()})

@@ -1,9 +1,11 @@
 """Matching against an exact all-pairs referee, on models with planted pairs."""
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 
-from curator.rosetta.index import nearest, unit_norm
 from curator.rosetta.matching import MatchTable, View, match_views, mutual_nearest
 from curator.rosetta.verify import pair_sums
 from curator.settings import MatchSettings
@@ -153,15 +155,25 @@ def test_an_uncovered_span_counts_as_the_mean_and_a_constant_neuron_correlates_w
 
 
 @pytest.mark.parametrize("absolute", [False, True])
-def test_candidates_are_the_nearest_signatures_of_either_sign(absolute: bool) -> None:
-    generator = np.random.default_rng(11)
-    queries, searched = (unit_norm(generator.standard_normal((n, 64))) for n in (20, 90))
-    found = nearest(queries, searched, 5, absolute=absolute)
-    product = queries.astype(float) @ searched.T
-    strength = np.abs(product) if absolute else product
-    np.testing.assert_array_equal(found.neighbour, np.argsort(-strength, axis=1)[:, :5])
-    np.testing.assert_allclose(found.similarity, -np.sort(-strength, axis=1)[:, :5], atol=1e-6)
+def test_matches_depend_neither_on_the_memory_budget_nor_on_where_the_arrays_lie(
+    absolute: bool, tmp_path: Path
+) -> None:
+    first, second, _ = planted(PAIRS, SIZES, 0.4, seed=12)
+    whole = _match(first, second, absolute=absolute)
+    views = []
+    for number, view in enumerate((first, second)):
+        for name in ("signature_Nd", "held_NV"):
+            np.save(tmp_path / f"{number}-{name}.npy", getattr(view, name))
+        mapped = (np.load(tmp_path / f"{number}-{name}.npy", mmap_mode="r") for name in ("signature_Nd", "held_NV"))
+        views.append(View(*mapped, view.alive))
+    for budget in (2 << 30, 8 * 8 * HELD * 3):
+        part = match_views(*views, fold_V(), MatchSettings(), absolute, memory_bytes=budget)
+        for name in MatchTable.__dataclass_fields__:
+            np.testing.assert_allclose(getattr(part, name), getattr(whole, name), atol=1e-6, err_msg=name)
 
 
-def test_a_row_of_zeros_stays_zero_when_normed() -> None:
-    assert unit_norm(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_every_kind_of_index_finds_the_planted_pairs(kind: Literal["ivf", "hnsw"]) -> None:
+    first, second, _ = planted(PAIRS, SIZES, 0.5, seed=13)
+    table = match_views(first, second, fold_V(), MatchSettings(index=kind), absolute=False)
+    assert _pairs(table) >= set(PAIRS)

@@ -12,6 +12,7 @@ from curator.rosetta.matching import match_atlases, ranks_by_magnitude
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
 from curator.settings import MatchSettings
 from tests.atlas.core_world import make_atlas
+from tests.rosetta.planted import mixing_atlas
 
 WANTED = MatchSettings()
 
@@ -65,6 +66,49 @@ def test_the_named_sets_are_nested_in_the_paper_set_and_their_rules_hold(world: 
     excess = np.stack([peer.excess[found.index] for peer in found.peers]).mean(axis=0)
     np.testing.assert_array_equal(found.universal, excess > WANTED.min_excess)
     np.testing.assert_array_equal(found.chosen_by("strict"), np.flatnonzero(found.strict))
+
+
+def test_q_is_the_worse_of_both_nulls_and_excess_is_over_the_mean_rotation(world: Path) -> None:
+    for peer in _found(world).peers:
+        np.testing.assert_array_equal(peer.q, np.maximum(peer.derangement.q, peer.rotation.q))
+        assert len(peer.derangement.decoys) == 2
+        assert len(peer.rotation.decoys) == 8
+        mean = np.mean([decoy.strongest for decoy in peer.rotation.decoys], axis=0)
+        np.testing.assert_allclose(peer.excess, peer.matches.strongest - mean)
+
+
+def test_a_clique_keeps_what_the_peers_match_among_themselves() -> None:
+    anchor, *peers = (mixing_atlas(seed, shared=40) for seed in (1, 2, 3))
+    star, clique = (
+        find_rosetta_neurons(anchor, peers, MatchSettings(intersect=rule, rotations=2)) for rule in ("star", "clique")
+    )
+    between = match_atlases(*peers, WANTED)
+    edges = set(zip(between.first.tolist(), between.second.tolist(), strict=True))
+    partners = [peer.matches.second[star.row_RP[:, column]].tolist() for column, peer in enumerate(star.peers)]
+    wanted = [pair in edges for pair in zip(*partners, strict=True)]
+    np.testing.assert_array_equal(clique.index, star.index[wanted])
+    np.testing.assert_array_equal(clique.row_RP, star.row_RP[wanted])
+    assert set(range(40)) <= set(clique.index.tolist()), "what all three share holds together"
+    assert len(clique.index) < len(star.index)
+
+
+def test_a_small_memory_budget_changes_nothing(world: Path) -> None:
+    anchor, peer = (make_atlas(kind, world) for kind in ("gpt2", "gpt_neox"))
+    settings = MatchSettings(rotations=2)
+    whole, part = (
+        find_rosetta_neurons(anchor, [peer], settings, memory_bytes=budget) for budget in (2 << 30, 8 * 8 * 1200 * 4)
+    )
+    for name in ("index", "row_RP", "strict", "universal"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name))
+    np.testing.assert_allclose(part.q, whole.q)
+    np.testing.assert_allclose(part.mean_rho, whole.mean_rho, atol=1e-6)
+    assert part.null_counts == whole.null_counts
+
+
+def test_the_certificate_is_the_worst_of_the_peers(world: Path) -> None:
+    found = _found(world)
+    assert 0 < found.certificate < 1e-5
+    assert found.certificate == max(peer.matches.certificate for peer in found.peers)
 
 
 def test_the_null_counts_stand_beside_the_counts(world: Path) -> None:

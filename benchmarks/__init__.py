@@ -1,0 +1,1 @@
+"""The measurements behind the README's performance table; run them as ``python benchmarks/identify.py --help``."""

@@ -1,0 +1,113 @@
+"""Where the atlases of a verb come from: a folder that holds one, one that is kept from before, or a pass over the probe text.
+
+A word on the command line that is the folder of an atlas stands for that atlas, whatever machine built it; any other word is
+a model. Atlases that are all given as folders need no model and no probe corpus. Finding a kept atlas by its model's name
+reads manifests only. It does not know what atlases are used for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curator.cli import options
+from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError
+from curator.files import read_json
+
+if TYPE_CHECKING:
+    from curator.atlas.store import Atlas
+    from curator.neuronset.identify import Reporter
+    from curator.settings import AtlasSettings
+    from curator.text.probe import ProbeCorpus
+
+_ATLAS_FORMAT = "curator-atlas"
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasSource:
+    """How atlases are found or built: from ``probe`` under ``settings``, models loaded on ``device`` as ``dtype``."""
+
+    probe: options.ProbeChoice
+    settings: AtlasSettings
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def atlases(self, places: Sequence[str], reporter: Reporter) -> list[Atlas]:
+        """The atlas of every place, in order; models without one are read over the probe corpus, one at a time.
+
+        Raises ConfigError when all places are atlases and a probe corpus is named beside them, or when it is missing for a
+        model; and what loading and building raise.
+        """
+        from curator.atlas.store import load_atlas
+        from curator.neuronset.identify import atlas_of
+
+        given = {place: folder for place in places if (folder := atlas_in(place)) is not None}
+        named = self.probe.file is not None or bool(self.probe.domains)
+        if len(given) == len(set(places)) and named:
+            raise ConfigError("The atlases say what probe corpus they are of; leave --probe and --domain out.")
+        corpus = self.probe.build(reporter) if len(given) < len(set(places)) else None
+        found = {}
+        for place in dict.fromkeys(places):
+            if place in given or corpus is None:
+                reporter.stage(f"reading {place}")
+                found[place] = load_atlas(given[place])
+            else:
+                model = options.model_choice(place, device=self.device, dtype=self.dtype)
+                found[place] = atlas_of(model, corpus, self.settings, options.atlas_folder(), reporter)[0]
+        return [found[place] for place in places]
+
+
+def atlas_in(place: str) -> Path | None:
+    """The folder that ``place`` names when it holds an atlas, finished or damaged; None for everything else."""
+    folder = Path(place).expanduser()
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return None
+    stored = read_json(manifest)
+    return folder if isinstance(stored, dict) and str(stored.get("format")).startswith(_ATLAS_FORMAT) else None
+
+
+def model_behind(place: str, atlas: Atlas) -> str:
+    """The name that loads the model of an atlas: ``place`` itself where it names a model, else what the manifest says."""
+    from curator.zoo.catalog import PREFIX
+
+    if atlas_in(place) is None:
+        return place
+    model, revision = atlas.manifest.model, atlas.manifest.revision
+    local = model.startswith(PREFIX) or Path(model).expanduser().is_dir()
+    return model if local else f"{model}@{revision}"
+
+
+def existing_atlas(place: str, corpus: ProbeCorpus, settings: AtlasSettings) -> Atlas:
+    """The atlas at a folder, or the one kept from before for a model of this name on this corpus under these settings.
+
+    Raises ArtifactNotFoundError when there is none; nothing is built.
+    """
+    from curator.atlas.store import load_atlas
+
+    folder = atlas_in(place)
+    if folder is not None:
+        return load_atlas(folder)
+    name, _, revision = place.partition("@") if not Path(place).is_dir() else (place, "", "")
+    wanted = {
+        "model": name,
+        "probe_fingerprint": corpus.fingerprint,
+        "settings": settings.model_dump(mode="json"),
+        **({"revision": revision} if revision else {}),
+    }
+    for manifest in sorted(options.atlas_folder().glob("*/manifest.json")):
+        if _agrees(manifest, wanted):
+            return load_atlas(manifest.parent)
+    raise ArtifactNotFoundError(
+        f"There is no atlas of {place} on this probe corpus under these settings; build it with `curator atlas build {place}`."
+    )
+
+
+def _agrees(manifest: Path, wanted: dict[str, object]) -> bool:
+    try:
+        stored = read_json(manifest)
+    except ArtifactError:
+        return False
+    return isinstance(stored, dict) and all(stored.get(name) == value for name, value in wanted.items())

@@ -1,0 +1,218 @@
+"""``curator match``: the neurons that models share, from atlases; and a neuron set carried to another model.
+
+Two uses. ``match ANCHOR --peer MODEL`` matches atlases that exist, in folders or kept from before, and builds what is missing;
+it prints the three sets beside what chance gives, and writes every pair. ``match --carry SET --to MODEL`` moves a set
+made with ``identify`` to another model by correlation alone: see ``neuronset.transfer``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from curator.cli import options
+from curator.cli.atlas_sources import AtlasSource
+from curator.cli.console import ConsoleReporter, say, show_table
+from curator.cli.identify_cmd import require_replaceable, show_neuron_set
+from curator.cli.match_output import pair_rows, summary, write_pairs
+from curator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from curator.atlas.store import Atlas
+    from curator.cli.match_output import Pair
+    from curator.neuronset.artifact import NeuronSetManifest
+    from curator.neuronset.identify import IdentifySettings
+    from curator.rosetta.neurons import RosettaNeurons
+    from curator.settings import MatchSettings
+
+RuleName = Literal["paper", "strict", "universal"]
+SHOWN_PAIRS = 20
+
+
+def match(
+    anchor: Annotated[
+        str | None, typer.Argument(help="Anchor: a model, or the folder of its atlas.", metavar="[ANCHOR]")
+    ] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="A peer model, or the folder of its atlas; repeat.", metavar="PEER")
+    ] = None,
+    carry: Annotated[str | None, typer.Option(help="A neuron set to carry to another model.", metavar="SET")] = None,
+    to: Annotated[str | None, typer.Option(help="The model to carry it to.", metavar="MODEL[@REV]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the carried set; SET-MODEL by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the carried set.", metavar="DIR")] = None,
+    probe: options.ProbeFile = None,
+    domain: options.Domains = None,
+    tokens_per_domain: options.TokensPerDomain = None,
+    rule: Annotated[RuleName, typer.Option(help="Which of the three sets the top pairs are from.")] = "strict",
+    intersect: Annotated[
+        Literal["star", "clique"] | None, typer.Option(help="Partners in every peer, or matched with each other too.")
+    ] = None,
+    sketch_dimensions: options.SketchDimensions = None,
+    seed: options.Seed = None,
+    settings: options.SettingsFile = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    min_rho: Annotated[float | None, typer.Option(help="Carrying: drop neurons whose match correlates less.")] = None,
+    max_q: Annotated[float | None, typer.Option(help="Carrying: drop neurons whose match is less sure.")] = None,
+    partners: Annotated[
+        int | None, typer.Option(help="Carrying: most neurons that stand for one of the set.", min=1)
+    ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine/--as-is", help="Carrying: let the scorers follow the source model's scores.")
+    ] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all pairs here.", metavar="FILE")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write all pairs here.", metavar="FILE")] = None,
+) -> None:
+    """Match models neuron by neuron, or carry a neuron set to another model."""
+    dials = options.identify_settings(
+        settings,
+        atlas=options.known(sketch_dimensions=sketch_dimensions, seed=seed),
+        match=options.known(seed=seed, intersect=intersect),
+    )
+    text = options.ProbeChoice(probe, domain or [], tokens_per_domain, seed)
+    source = AtlasSource(text, dials.atlas, device, dtype)
+    if carry or to:
+        if not (carry and to) or anchor or peer:
+            raise ConfigError("Carrying takes --carry SET and --to MODEL, and neither an anchor nor peers.")
+        _carry(
+            carry,
+            to,
+            name,
+            out,
+            source,
+            dials.match,
+            options.known(partners=partners, min_rho=min_rho, max_q=max_q, refine=refine),
+        )
+        return
+    if anchor is None or not peer:
+        raise ConfigError("Name an anchor and at least one --peer, or carry a set: --carry SET --to MODEL.")
+    with ConsoleReporter() as reporter:
+        first, *others = source.atlases([anchor, *peer], reporter)
+        reporter.stage("matching neurons", len(others))
+        done = iter(range(len(others) + 1))
+        found = _matched(first, others, dials, on_stage=lambda _: reporter.advance(next(done)))
+        pairs = pair_rows(found)
+        write_pairs(found, pairs, dials, json_file=json_file, parquet=parquet)
+    _show(found, pairs, rule)
+    for path in filter(None, (json_file, parquet)):
+        say(f"pairs      {path}")
+
+
+def _matched(
+    anchor: Atlas, peers: Sequence[Atlas], dials: IdentifySettings, *, on_stage: Callable[[str], None]
+) -> RosettaNeurons:
+    """The one place where this verb matches: what ranks the pairs (sketch, exact, shared) and verifies them is chosen here."""
+    from curator.rosetta.neurons import find_rosetta_neurons
+
+    return find_rosetta_neurons(anchor, peers, dials.match, on_stage=on_stage)
+
+
+def _show(found: RosettaNeurons, pairs: Sequence[Pair], rule: RuleName) -> None:
+    whole = summary(found)
+    peers = ", ".join(peer.peer.manifest.model for peer in found.peers)
+    show_table(
+        f"Rosetta neurons of {found.anchor.manifest.model} shared with {peers}",
+        ("rule", "neurons", "deranged text", "rotated layers"),
+        (
+            (name, count, whole["null_counts"].get(f"deranged_{name}"), whole["null_counts"].get(f"rotated_{name}"))
+            for name, count in whole["counts"].items()
+        ),
+    )
+    show_table(
+        "The whole matching",
+        ("what", "value"),
+        (
+            ("neurons of the anchor", whole["neurons"]),
+            ("pairs, all peers", len(pairs)),
+            ("mean rho of the paper set", whole["mean_rho"]),
+            ("Jaccard of the corpus' halves", whole["half_jaccard"]),
+            ("worst difference of a rho to float64", f"{whole['match_certificate']:.1e}"),
+            ("worst difference to float64, atlases", f"{whole['atlas_certificate']:.1e}"),
+        ),
+    )
+    mine = sorted((pair for pair in pairs if getattr(pair, rule)), key=lambda pair: -abs(pair.rho))
+    show_table(
+        f"{min(SHOWN_PAIRS, len(mine))} of {len(mine)} pairs (rule: {rule})",
+        ("neuron", "partner", "of", "rho", "standard error", "q", "margin", "hubness"),
+        (
+            (p.anchor_neuron, p.peer_neuron, p.peer, p.rho, p.standard_error, p.q, p.margin, p.hubness)
+            for p in mine[:SHOWN_PAIRS]
+        ),
+        left=3,
+    )
+
+
+def _carry(
+    place: str,
+    to: str,
+    name: str | None,
+    out: Path | None,
+    source: AtlasSource,
+    match_settings: MatchSettings,
+    dials: dict[str, Any],
+) -> None:
+    """Carry the set at ``place`` to another model, save it and show it."""
+    from curator.cli.scorers import model_of
+    from curator.neuronset.artifact import load_neuron_set, save_neuron_set
+    from curator.neuronset.transfer import transfer
+    from curator.settings import TransferSettings
+
+    neuron_set = load_neuron_set(options.find_neuron_set(place))
+    model = options.model_choice(to, device=source.device, dtype=source.dtype)
+    set_name = name or f"{neuron_set.manifest.name}-{plain_name(model.name)}"
+    folder = out or options.neuron_set_folder(set_name)
+    options.neuron_set_folder(set_name)  # a name that no server could offer is refused now, not after the work
+    require_replaceable(folder)
+    with ConsoleReporter() as reporter:
+        corpus = source.probe.build(reporter)
+        carried = transfer(
+            neuron_set,
+            model_of(neuron_set.manifest, device=source.device, dtype=source.dtype),
+            model,
+            corpus,
+            name=set_name,
+            atlases=options.atlas_folder(),
+            atlas_settings=source.settings,
+            match_settings=match_settings,
+            settings=TransferSettings(**dials),
+            reporter=reporter,
+        )
+        saved = save_neuron_set(carried, folder)
+    show_neuron_set(saved)
+    _show_origin(saved.manifest)
+    say(f"neuron set {folder}")
+    say(f"etag       {saved.etag}")
+
+
+def plain_name(model: str) -> str:
+    """The last part of a model's name, fit to be part of a set's name."""
+    last = model.rstrip("/").split("/")[-1].split(":")[-1]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last)
+
+
+def _show_origin(manifest: NeuronSetManifest) -> None:
+    origin = manifest.transferred_from
+    if origin is None:
+        return
+    found = [neuron.carried_from for neuron in manifest.neurons if neuron.carried_from]
+    show_table(
+        f"Carried from {origin.name} of {origin.model}",
+        ("neurons of the source", "dropped", "partners", "mutual matches", "mean |rho|", "worst q", "targets refined"),
+        [
+            (
+                origin.neurons,
+                len(origin.dropped),
+                len(found),
+                sum(one.mutual for one in found),
+                sum(abs(one.rho) for one in found) / len(found),
+                max(one.q for one in found),
+                len(origin.refined),
+            )
+        ],
+        left=0,
+    )
