@@ -69,7 +69,7 @@ def atlas_against_forward(
 
 def zoo_rows(quick: bool) -> Iterator[Row]:
     """``atlas_over_forward_zoo`` over three architectures."""
-    spans, rounds = (10_000, 1) if quick else (60_000, 5)
+    spans, rounds = (10_000, 1) if quick else (120_000, 3)
     settings = AtlasSettings(sketch_dimensions=256, held_back_spans=256) if quick else AtlasSettings()
     corpus = probe(spans)
     found = {}

@@ -17,11 +17,10 @@ import torch
 from benchmarks.harness import Row, machine, note, paired, rounded, seconds
 from benchmarks.worlds import Shape, probe, random_model, scratch
 from curator.lm.backbone import Backbone
-from curator.lm.batching import micro_batches, windows
+from curator.lm.batching import fitting_budget, micro_batches, windows
 from curator.lm.taps import tap
 
 _BATCH_SIZES = (4, 8, 16)
-_TOKEN_BUDGET = 8_192
 _QUICK = Shape("gpt2", 192, 4, 6, 4_096, 1_024)
 _FULL = Shape("gpt2", 512, 8, 8, 4_096, 1_024)
 
@@ -38,8 +37,9 @@ def our_pass(backbone: Backbone, texts: Sequence[str]) -> int:
     read = 0
     with torch.inference_mode(), tap(backbone) as tapped:
         found = windows(backbone.tokenizer, texts, backbone.max_tokens, max_windows=1)
-        for batch in micro_batches(found, _TOKEN_BUDGET):
-            tapped.run(batch.input_ids, batch.attention_mask)
+        budget = fitting_budget(max(site.width for site in backbone.sites), backbone.device)
+        for batch in micro_batches(found, budget):
+            tapped.run(batch.input_ids, consume=lambda *_: None)
             read += batch.tokens
     return read
 

@@ -21,7 +21,7 @@ from curator.zoo.recipe import SIZES, zoo_models
 
 def recall_rows(quick: bool) -> Iterator[Row]:
     """All three rows; every pair of models of equal size, or with ``quick`` one pair."""
-    spans, sizes = (10_000, ("64x2",)) if quick else (40_000, tuple(map(str, SIZES)))
+    spans, sizes = (10_000, ("64x2",)) if quick else (24_000, tuple(map(str, SIZES)))
     settings = AtlasSettings(held_back_spans=2_500) if quick else AtlasSettings()
     studies = [study for size in sizes for study in _studies(size, spans, settings, quick)]
     recall, extra = recall_and_extra(studies)

@@ -1,8 +1,8 @@
 """The running sums of one layer: moments, count sketch, document sums and the strongest contexts.
 
 Everything is linear or a maximum, so batches may come in any grouping and the sums of several workers add. Power sums are taken
-around a pilot mean (the mean of the corpus' first batch), which keeps sums of fourth powers accurate; a tile of about half a
-million values is summed in float32, tiles in float64. The count sketch adds ``sign * (value - pilot)`` to one of d rows
+around a pilot mean (that of the corpus' first windows), which keeps sums of fourth powers accurate; a tile of about a quarter
+of a million values is summed in float32, tiles in float64. The count sketch adds ``sign * (value - pilot)`` to one of d rows
 [Charikar, Chen, Farach-Colton 2002]; the inner product of two centred sketches estimates the covariance with standard error
 1/sqrt(d) in units of correlation (SCIENCE section 3). Only the block of the current fold, d/F rows, is in memory.
 
@@ -21,7 +21,8 @@ from curator.atlas.batches import Tensors
 from curator.atlas.strongest import Strongest
 from curator.settings import AtlasSettings
 
-_TILE = 1 << 19
+TILE = 1 << 18
+"""Values that are summed at a time: the tile and its powers, 1 MB each, then stay in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,19 @@ class Held:
 class LayerSums:
     """All statistics of one layer with U neurons; ``weakest`` are the lowest values, kept for gated MLPs alone."""
 
-    def __init__(self, width: int, settings: AtlasSettings, device: torch.device, *, gated: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        settings: AtlasSettings,
+        device: torch.device,
+        *,
+        gated: bool,
+        scratch: torch.Tensor | None = None,
+    ) -> None:
         self.width, self.device = width, device
+        self._scratch = new_scratch(width, device) if scratch is None else scratch
         sixty_four = {"dtype": torch.float64, "device": device}
+        self._enough = settings.min_active_spans
         self.pilot_U = torch.zeros(width, device=device)
         self.power_4U = torch.zeros(4, width, **sixty_four)
         self.positive_U = torch.zeros(width, **sixty_four)
@@ -73,27 +84,41 @@ class LayerSums:
             self.block_2wU[identity] += sketch.sum(spans_KU)
         return held
 
+    def settle(self) -> None:
+        """Bring the strongest contexts up to date."""
+        self.strongest.settle()
+        if self.weakest is not None:
+            self.weakest.settle()
+
     def _lowest(self, spans_KU: torch.Tensor, batch: Tensors) -> torch.Tensor:
         if self.weakest is None:
             return spans_KU.amin(dim=0)
         return -self.weakest.add(-spans_KU, batch.document, batch.span)
 
     def _centre_and_sum(self, spans_KU: torch.Tensor, sketched: int) -> None:
-        """Count signs, take the pilot off in place, and add the four powers, tile by tile."""
-        rows = max(1, _TILE // self.width)
+        """Count signs, take the pilot off in place, and add the four powers, tile by tile.
+
+        Values other than zero are counted until every neuron has enough of them to be alive.
+        """
+        rows = max(1, TILE // self.width)
+        count_nonzero = bool((self.nonzero_U < self._enough).any())
         for start in range(0, len(spans_KU), rows):
             tile = spans_KU[start : start + rows]
             used = tile[: max(0, sketched - start)]
-            sign = used.sign()
-            balance, nonzero = sign.sum(dim=0), sign.abs_().sum(dim=0)
-            self.nonzero_U += nonzero
-            self.positive_U += (nonzero + balance) / 2
+            one, other = (part[: used.numel()].view_as(used) for part in self._scratch)
+            self.positive_U += torch.gt(used, 0, out=one).sum(dim=0)
+            if count_nonzero:
+                self.nonzero_U += torch.ne(used, 0, out=one).sum(dim=0)
             tile -= self.pilot_U
-            square = used * used
-            cube = square * used
-            self.power_4U += torch.stack(
-                [used.sum(dim=0), square.sum(dim=0), cube.sum(dim=0), square.mul_(square).sum(dim=0)]
-            )
+            torch.mul(used, used, out=one)
+            torch.mul(one, used, out=other)
+            first, second, third = used.sum(dim=0), one.sum(dim=0), other.sum(dim=0)
+            self.power_4U += torch.stack([first, second, third, one.square_().sum(dim=0)])
+
+
+def new_scratch(width: int, device: torch.device) -> torch.Tensor:
+    """Room for two powers of a tile, (2, values) float32; layers of one device may share that of the widest."""
+    return torch.empty(2, max(TILE, width), device=device)
 
 
 @dataclass(frozen=True, slots=True)

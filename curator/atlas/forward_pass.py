@@ -9,12 +9,13 @@ in no fixed order, and its last bits may move. Cost: the forward pass, and what 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
-from curator.atlas.accumulators import LayerSums
+from curator.atlas.accumulators import LayerSums, new_scratch
 from curator.atlas.audit import Audit
 from curator.atlas.batches import IDENTITIES, BatchSpans, ChunkSpans
 from curator.atlas.chunks import Chunk
@@ -22,14 +23,12 @@ from curator.atlas.part import Part, Snapshot
 from curator.atlas.spankeys import SpanKeys
 from curator.errors import ModelError
 from curator.lm.backbone import Backbone
-from curator.lm.batching import MicroBatch, micro_batches
+from curator.lm.batching import MicroBatch, fitting_budget, micro_batches
 from curator.lm.taps import Tapped, tap
 
 Progress = Callable[[int, int], None]
 SNAPSHOT_SECONDS = 30.0
-_MOST_TOKENS = 8192
-_FEWEST_TOKENS = 512
-_LAYER_BYTES = {"cpu": 24 << 20, "cuda": 1 << 30}  # of one layer's activations: on a CPU what its caches hold
+_PILOT_TOKENS = 1024
 _SNAPSHOT_SHARE = 20  # time between snapshots, in snapshots: 5 % at most goes into them
 
 
@@ -40,8 +39,10 @@ class PassState:
         header = part.header
         self.part, self.settings = part, header.settings
         self.first_slot = header.slots.start
+        widest = max(header.layer_widths)
+        scratch = {device: new_scratch(widest, device) for device in set(backbone.site_devices)}
         self.layers = [
-            LayerSums(site.width, header.settings, device, gated=header.gated)
+            LayerSums(site.width, header.settings, device, gated=header.gated, scratch=scratch[device])
             for site, device in zip(backbone.sites, backbone.site_devices, strict=True)
         ]
         self.audit = Audit(header.layer_widths, header.settings)
@@ -51,6 +52,8 @@ class PassState:
 
     def snapshot(self) -> Snapshot:
         """The state as arrays; on a CPU they are views."""
+        for layer in self.layers:
+            layer.settle()
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
         counts = {"next_chunk": self.next_chunk, "spans": self.spans, "tokens": self.tokens, "covered": self.covered}
         return Snapshot(arrays | self._own_arrays(), counts)
@@ -120,8 +123,9 @@ def run_pass(
     with torch.inference_mode(), tap(backbone) as tapped:
         _resume(part, state, backbone, tapped, keys, chunks)
         saved, took = time.monotonic(), 0.0
-        for number in range(state.next_chunk, header.end_chunk):
-            _add_chunk(backbone, tapped, keys, chunks[number], state)
+        mine = range(state.next_chunk, header.end_chunk)
+        for number, spans in zip(mine, _prepared(backbone, keys, [chunks[n] for n in mine]), strict=True):
+            _add_chunk(backbone, tapped, spans, state)
             if number + 1 == header.end_chunk or chunks[number + 1].fold != chunks[number].fold:
                 state.close_fold(chunks[number].fold)
             state.next_chunk = number + 1
@@ -139,8 +143,26 @@ def run_pass(
 def batches_of(backbone: Backbone, chunk: ChunkSpans) -> Iterator[MicroBatch]:
     """The micro-batches of a chunk, as large as memory and caches like them."""
     widest = max(site.width for site in backbone.sites)
-    fitting = _LAYER_BYTES["cuda" if backbone.device.type == "cuda" else "cpu"] // (4 * widest)
-    return micro_batches(chunk.windows, min(_MOST_TOKENS, max(_FEWEST_TOKENS, fitting)))
+    return micro_batches(chunk.windows, fitting_budget(widest, backbone.device))
+
+
+def _prepared(
+    backbone: Backbone, keys: SpanKeys, chunks: Sequence[Chunk]
+) -> Iterator[tuple[ChunkSpans, list[tuple[MicroBatch, BatchSpans]]]]:
+    """Every chunk with its batches; the next is tokenised and placed in a thread while the model is busy with this one."""
+
+    def prepare(chunk: Chunk) -> tuple[ChunkSpans, list[tuple[MicroBatch, BatchSpans]]]:
+        spans = ChunkSpans(backbone, keys, chunk)
+        return spans, [(batch, spans.batch(batch)) for batch in batches_of(backbone, spans)]
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="atlas-chunks") as thread:
+        ahead = thread.submit(prepare, chunks[0]) if chunks else None
+        for following in [*chunks[1:], None]:
+            if ahead is None:
+                return
+            ready = ahead.result()
+            ahead = thread.submit(prepare, following) if following else None
+            yield ready
 
 
 def _resume(
@@ -152,7 +174,8 @@ def _resume(
         return
     for chunk in chunks:
         spans = ChunkSpans(backbone, keys, chunk)
-        for batch in batches_of(backbone, spans):
+        for whole in batches_of(backbone, spans):
+            batch = _head(whole)
             mapped = spans.batch(batch)
             if mapped.spans:
                 _take_pilot(state, backbone, tapped, batch, mapped)
@@ -160,15 +183,21 @@ def _resume(
                 return
 
 
+def _head(batch: MicroBatch) -> MicroBatch:
+    """The first windows of a batch, about 1,024 tokens: enough for means that are only taken off to keep sums small."""
+    rows = max(1, _PILOT_TOKENS // batch.input_ids.shape[1])
+    return MicroBatch(batch.input_ids[:rows], batch.attention_mask[:rows], batch.indices[:rows])
+
+
 def _take_pilot(state: PassState, backbone: Backbone, tapped: Tapped, batch: MicroBatch, mapped: BatchSpans) -> None:
-    """The mean of the corpus' first batch, the same for every worker."""
+    """The means over the corpus' first windows, the same for every worker."""
 
     def consume(layer: int, values_BTU: torch.Tensor) -> None:
         number = _number(backbone)[layer]
         sums, pool = state.layers[number], mapped.tensors.pool.to(values_BTU.device)
         sums.pilot_U.copy_(pool.sum(values_BTU.flatten(0, 1).float()).double().mean(dim=0))
 
-    tapped.run(batch.input_ids, batch.attention_mask, consume=consume)
+    tapped.run(batch.input_ids, consume=consume)
     pilots = [
         layer.pilot_U.cpu().double().numpy()[units]
         for layer, units in zip(state.layers, state.audit.units, strict=True)
@@ -180,13 +209,17 @@ def _number(backbone: Backbone) -> Mapping[int, int]:
     return {site.layer: number for number, site in enumerate(backbone.sites)}
 
 
-def _add_chunk(backbone: Backbone, tapped: Tapped, keys: SpanKeys, chunk: Chunk, state: PassState) -> None:
+def _add_chunk(
+    backbone: Backbone,
+    tapped: Tapped,
+    prepared: tuple[ChunkSpans, list[tuple[MicroBatch, BatchSpans]]],
+    state: PassState,
+) -> None:
+    chunk = prepared[0].chunk
     for layer in state.layers:
         layer.open_chunk(len(chunk.documents))
-    spans = ChunkSpans(backbone, keys, chunk)
     documents = np.zeros(len(chunk.documents), dtype=np.int64)
-    for batch in batches_of(backbone, spans):
-        mapped = spans.batch(batch)
+    for batch, mapped in prepared[1]:
         if mapped.spans:
             _add_batch(backbone, tapped, batch, mapped, state, chunk.fold)
             documents += np.diff(mapped.tensors.documents.offsets.numpy())
@@ -210,7 +243,7 @@ def _add_batch(
             slots = mapped.held_slot[identity] - state.first_slot
             rows[f"{name}_VN"][slots, offsets[at] : offsets[at + 1]] = getattr(held, name).cpu().numpy()
 
-    tapped.run(batch.input_ids, batch.attention_mask, consume=consume)
+    tapped.run(batch.input_ids, consume=consume)
     width = mapped.ones_2w.shape[1]
     state.audit.close_batch(mapped.tensors, mapped.sketched, fold * width)
     state.add_counts(mapped, fold)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from curator.atlas.accumulators import LayerMoments, moments, signatures_wU
 from curator.atlas.audit import WORST_ALLOWED, Compared, audited_units, certificate
@@ -182,14 +183,14 @@ def _fill_rows(
     documents = list(one.header.order_D[one.header.first_document : one.header.end_document])
     slots = np.asarray(one.header.slots)
     for block in _blocks(rows):
-        mean = found.mean[block.start - rows.start : block.stop - rows.start].astype(np.float32)
-        scale = scale_U[block.start - rows.start : block.stop - rows.start].astype(np.float32)
+        mine = slice(block.start - rows.start, block.stop - rows.start)
+        mean, scale = (torch.from_numpy(values[mine].astype(np.float32)) for values in (found.mean, scale_U))
         arrays["document_mean_DN"][documents, block] = one.part.rows["document_DN"][:, block]
         for identity, (name, stored) in enumerate(zip(_HELD, IDENTITIES, strict=True)):
             seen = np.flatnonzero(one.sums.arrays["seen_2V"][identity])
-            values_HU = one.part.rows[f"{stored}_VN"][seen, block]
-            standardised = np.clip((values_HU - mean) / scale, -_HALF_PRECISION_END, _HALF_PRECISION_END)
-            arrays[name][block, slots[seen]] = standardised.T
+            values_HU = torch.from_numpy(np.array(one.part.rows[f"{stored}_VN"][seen, block]))
+            standardised = values_HU.sub_(mean).div_(scale).clamp_(-_HALF_PRECISION_END, _HALF_PRECISION_END)
+            arrays[name][block, slots[seen]] = standardised.to(torch.float16).T.contiguous().numpy()
 
 
 def _blocks(rows: slice) -> Iterator[slice]:

@@ -26,8 +26,8 @@ BATCH_BYTES = 256 << 20
 PASS_FLOP = 22
 """Of the pass per neuron and span: pooling 2, centring 1, four power sums 7, two sketches 4, document sum 1, counts of positive
 and other than zero 4, least, greatest and top contexts 3. Memory bandwidth bounds them, not arithmetic."""
-MATCHINGS = 4
-"""The true one, the two derangement nulls and the rotated null all go through the same code."""
+MATCHINGS = 5
+"""The true one, two derangement nulls and, for a large model, two rotated ones all go through the same code."""
 PAPER_BLOCK_LAYERS = 2
 """Layers of the second model whose correlations the paper's code accumulates in one pass, by default."""
 _PAPER_ACCUMULATOR_BYTES = 2  # bfloat16, its default

@@ -234,7 +234,7 @@ def _values(reading: Reading, tapped: Tapped, read: _Read, row_G: np.ndarray) ->
                 continue
             places, local = np.unique(row, return_inverse=True)
             pooled = bags(local, token, weight, len(places), backbone.device)
-            activations = tapped.run(batch.input_ids, batch.attention_mask)
+            activations = tapped.run(batch.input_ids)
             tokens = (activations[layer].flatten(0, 1).float() for layer in tapped.layers)
             columns = [pooled.to(values.device).sum(values).to(backbone.device) for values in tokens]
             table_KN[torch.from_numpy(places).to(backbone.device)] = torch.cat(columns, dim=1)

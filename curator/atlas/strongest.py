@@ -1,9 +1,10 @@
 """The k highest values of every neuron and where they were, kept up to date batch by batch.
 
 A value among the k highest lies in one of the k blocks of spans with the highest maxima, and in a later batch only blocks whose
-maximum is above a neuron's k-th best value so far can matter at all. So the cost is one pass for the block maxima, and after the
-first few batches next to nothing for the rest. Which of several equal values is kept is left open. It does not know spans or
-documents: a place is two numbers.
+maximum is above a neuron's k-th best value so far can matter at all. What passes that bar is put aside and sorted in only
+when much has come together. So the cost is one pass for the block maxima, and after the first few batches little more.
+Of equal values the earlier is kept, whenever things were sorted in, so a pass that was resumed keeps the same ones.
+It does not know spans or documents: a place is two numbers.
 """
 
 from __future__ import annotations
@@ -11,47 +12,71 @@ from __future__ import annotations
 import torch
 
 _BLOCK = 16
+_PENDING_PER_UNIT = 32
 
 
 class Strongest:
-    """Highest values of U neurons: ``value_kU`` float32, falling, -inf where empty, and their places, (k, U) int32 each."""
+    """Highest values of U neurons: ``value_kU`` float32, falling, -inf where empty, and their places, (k, U) int32 each.
+
+    They are up to date after ``settle``.
+    """
 
     def __init__(self, wanted: int, width: int, device: torch.device) -> None:
         self.value_kU = torch.full((wanted, width), -torch.inf, device=device)
         self.document_kU = torch.full((wanted, width), -1, dtype=torch.int32, device=device)
         self.span_kU = torch.full((wanted, width), -1, dtype=torch.int32, device=device)
+        self._pending: list[tuple[torch.Tensor, ...]] = []
+        self._waiting = 0
 
     def add(self, values_KU: torch.Tensor, document_K: torch.Tensor, span_K: torch.Tensor) -> torch.Tensor:
         """Take in K values of every neuron; returns their maximum, (U,)."""
+        wanted, width = self.value_kU.shape
         maxima_nU = _block_maxima(values_KU)
-        pairs_C2 = (maxima_nU > self.value_kU[-1]).T.contiguous().nonzero()
-        if len(pairs_C2):
-            unit_A, block_Am = _hot_blocks(pairs_C2, maxima_nU, len(self.value_kU))
-            row_Ac = (block_Am[..., None] * _BLOCK + torch.arange(_BLOCK, device=block_Am.device)).flatten(1)
-            outside = (row_Ac < 0) | (row_Ac >= len(values_KU))
-            row_Ac.masked_fill_(outside, 0)
-            value_Ac = values_KU[row_Ac, unit_A[:, None]].masked_fill_(outside, -torch.inf)
-            self._merge(unit_A, value_Ac, row_Ac, document_K, span_K)
+        block_C, unit_C = (maxima_nU > self.value_kU[-1]).nonzero().unbind(1)
+        if (
+            len(block_C) > wanted * width
+        ):  # in the first batches: the k best blocks of each unit are enough, the earlier on ties
+            best_nU = maxima_nU.sort(dim=0, descending=True, stable=True).indices
+            block_C = best_nU[:wanted].sort(dim=0).values.T.flatten()
+            unit_C = torch.arange(width, device=block_C.device).repeat_interleave(wanted)
+        if len(block_C):
+            self._put_aside(values_KU, block_C, unit_C, document_K, span_K)
         return maxima_nU.amax(dim=0)
 
-    def _merge(
+    def _put_aside(
         self,
-        unit_A: torch.Tensor,
-        value_Ac: torch.Tensor,
-        row_Ac: torch.Tensor,
+        values_KU: torch.Tensor,
+        block_C: torch.Tensor,
+        unit_C: torch.Tensor,
         document_K: torch.Tensor,
         span_K: torch.Tensor,
     ) -> None:
-        """Join c candidates of each of A units to the kept ones."""
-        wanted = len(self.value_kU)
-        best = value_Ac.topk(min(wanted, value_Ac.shape[1]), dim=1)
-        row = row_Ac.gather(1, best.indices)
-        merged = torch.cat([self.value_kU[:, unit_A].T, best.values], dim=1).sort(dim=1, descending=True, stable=True)
-        order, keep = merged.indices[:, :wanted], merged.values[:, :wanted]
-        self.value_kU[:, unit_A] = keep.T
-        for kept, place_K in ((self.document_kU, document_K), (self.span_kU, span_K)):
-            both = torch.cat([kept[:, unit_A].T, place_K[row]], dim=1)
-            kept[:, unit_A] = both.gather(1, order).masked_fill_(torch.isneginf(keep), -1).T
+        row_Cb = block_C[:, None] * _BLOCK + torch.arange(_BLOCK, device=block_C.device)
+        inside_Cb = row_Cb < len(values_KU)
+        value_Cb = values_KU[row_Cb.clamp_(max=len(values_KU) - 1), unit_C[:, None]]
+        chosen_E2 = (inside_Cb & (value_Cb > self.value_kU[-1][unit_C][:, None])).nonzero()
+        at, within = chosen_E2.unbind(1)
+        row_E = row_Cb[at, within]
+        self._pending.append((unit_C[at], value_Cb[at, within], document_K[row_E], span_K[row_E]))
+        self._waiting += len(row_E)
+        if self._waiting > _PENDING_PER_UNIT * self.value_kU.shape[1] or torch.isneginf(self.value_kU[-1, 0]):
+            self.settle()
+
+    def settle(self) -> None:
+        """Sort in what was put aside."""
+        if not self._pending:
+            return
+        wanted, width = self.value_kU.shape
+        unit, value, document, span = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
+        self._pending, self._waiting = [], 0
+        units = torch.arange(width, device=unit.device).repeat(wanted)
+        unit, value = torch.cat([units, unit]), torch.cat([self.value_kU.flatten(), value])
+        document, span = torch.cat([self.document_kU.flatten(), document]), torch.cat([self.span_kU.flatten(), span])
+        order = value.sort(descending=True, stable=True).indices
+        order = order[unit[order].sort(stable=True).indices]
+        first_U = torch.searchsorted(unit[order], units[:width])
+        best_kU = order[first_U + torch.arange(wanted, device=unit.device)[:, None]]
+        self.value_kU, self.document_kU, self.span_kU = value[best_kU], document[best_kU], span[best_kU]
 
 
 def _block_maxima(values_KU: torch.Tensor) -> torch.Tensor:
@@ -62,19 +87,3 @@ def _block_maxima(values_KU: torch.Tensor) -> torch.Tensor:
     if whole < len(values_KU):
         parts.append(values_KU[whole:].amax(dim=0, keepdim=True))
     return torch.cat(parts)
-
-
-def _hot_blocks(pairs_C2: torch.Tensor, maxima_nU: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The units that may change, (A,), and the blocks to look at for each, (A, m) int64, -1 where there is none.
-
-    ``pairs_C2`` are (unit, block), sorted. A unit with more hot blocks than places gets its ``wanted`` highest ones.
-    """
-    unit_A, position_C, counts_A = pairs_C2[:, 0].unique_consecutive(return_inverse=True, return_counts=True)
-    most = int(counts_A.max())
-    if most > wanted:
-        return unit_A, maxima_nU[:, unit_A].topk(wanted, dim=0).indices.T
-    first_A = counts_A.cumsum(0) - counts_A
-    within_C = torch.arange(len(pairs_C2), device=pairs_C2.device) - first_A[position_C]
-    block_Am = torch.full((len(unit_A), most), -1, dtype=torch.int64, device=pairs_C2.device)
-    block_Am[position_C, within_C] = pairs_C2[:, 1]
-    return unit_A, block_Am

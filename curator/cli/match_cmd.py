@@ -17,16 +17,15 @@ from curator.cli import options
 from curator.cli.atlas_sources import AtlasSource
 from curator.cli.console import ConsoleReporter, say, show_table
 from curator.cli.identify_cmd import require_replaceable, show_neuron_set
+from curator.cli.match_modes import Mode, matcher_for
 from curator.cli.match_output import pair_rows, summary, write_pairs
 from curator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from curator.atlas.store import Atlas
     from curator.cli.match_output import Pair
     from curator.neuronset.artifact import NeuronSetManifest
-    from curator.neuronset.identify import IdentifySettings
     from curator.rosetta.neurons import RosettaNeurons
     from curator.settings import MatchSettings
 
@@ -52,6 +51,10 @@ def match(
     intersect: Annotated[
         Literal["star", "clique"] | None, typer.Option(help="Partners in every peer, or matched with each other too.")
     ] = None,
+    mode: Annotated[
+        Mode,
+        typer.Option(help="What decides: held-back spans, every span for candidates or all pairs, or paper spans."),
+    ] = "sketch",
     sketch_dimensions: options.SketchDimensions = None,
     seed: options.Seed = None,
     settings: options.SettingsFile = None,
@@ -91,25 +94,24 @@ def match(
         return
     if anchor is None or not peer:
         raise ConfigError("Name an anchor and at least one --peer, or carry a set: --carry SET --to MODEL.")
+    from curator.rosetta.neurons import find_rosetta_neurons
+
     with ConsoleReporter() as reporter:
         first, *others = source.atlases([anchor, *peer], reporter)
         reporter.stage("matching neurons", len(others))
         done = iter(range(len(others) + 1))
-        found = _matched(first, others, dials, on_stage=lambda _: reporter.advance(next(done)))
+        found = find_rosetta_neurons(
+            first,
+            others,
+            dials.match,
+            on_stage=lambda _: reporter.advance(next(done)),
+            matcher=matcher_for(mode, [anchor, *peer], [first, *others], source, dials.match, reporter),
+        )
         pairs = pair_rows(found)
         write_pairs(found, pairs, dials, json_file=json_file, parquet=parquet)
     _show(found, pairs, rule)
     for path in filter(None, (json_file, parquet)):
         say(f"pairs      {path}")
-
-
-def _matched(
-    anchor: Atlas, peers: Sequence[Atlas], dials: IdentifySettings, *, on_stage: Callable[[str], None]
-) -> RosettaNeurons:
-    """The one place where this verb matches: what ranks the pairs (sketch, exact, shared) and verifies them is chosen here."""
-    from curator.rosetta.neurons import find_rosetta_neurons
-
-    return find_rosetta_neurons(anchor, peers, dials.match, on_stage=on_stage)
 
 
 def _show(found: RosettaNeurons, pairs: Sequence[Pair], rule: RuleName) -> None:

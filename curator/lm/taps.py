@@ -95,7 +95,8 @@ class Tapped:
 
         Args:
             input_ids: (batch, tokens) int64; moved to the model's device.
-            attention_mask: (batch, tokens), 1 for real tokens; all ones when absent.
+            attention_mask: (batch, tokens), 1 for real tokens; all ones when absent. A causal model never looks to the right,
+                where ``micro_batches`` puts the padding, so its real tokens need no mask, and without one attention is faster.
             consume: called with (layer, neurons) as soon as a layer is there, in place of keeping it: one layer is then in
                 memory at a time, still warm in the cache; the result is empty.
 

@@ -166,11 +166,12 @@ def _measured(source: NeuronSet, shared: RosettaNeurons, target: str, carried: C
         return {}
     index = carried.partners.second[rows]
     direction = np.asarray([entries[carried.position_P[row]].targets[target].direction for row in rows])
-    turned_DN = atlas["document_mean_DN"][:, index] * (np.asarray(carried.neurons.signs)[rows] * direction)
+    sign = np.asarray(carried.neurons.signs)[rows] * direction
+    turned_DN = atlas["document_mean_DN"][:, index] * sign
     auroc = {name: auroc_N(turned_DN[part], positive_D[part]) for name, part in (("fit", fit), ("report", report))}
     precision = average_precision_N(turned_DN[report], positive_D[report])
     d_prime = discriminability_N(turned_DN[report], positive_D[report])
-    top = top_context_measures(atlas, index, target)
+    top = top_context_measures(atlas, index, sign, target)
     return {
         row: TargetEvidence(
             direction=int(direction[at]),

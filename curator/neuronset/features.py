@@ -98,7 +98,7 @@ def _group_features(
     total_W2K = np.zeros((len(found), 2, width), np.float32)
     peak_WpK = np.full((len(found), PEAK_TOKENS, width), -np.inf, np.float32)
     for batch in micro_batches(found, _TOKENS_PER_BATCH):
-        activations = tapped.run(batch.input_ids, batch.attention_mask)
+        activations = tapped.run(batch.input_ids)
         values_BTK = torch.cat([activations[layer].float().to(backbone.device) for layer in choice.layers], dim=-1)
         values_BTK = values_BTK[..., choice.order] * signs_K
         length = values_BTK.shape[1]

@@ -95,7 +95,7 @@ def choose_neurons(rosetta: RosettaNeurons, target: str, settings: NeuronSetSett
         auroc_report=auroc_N(signed_DN, positive),
         average_precision_report=average_precision_N(signed_DN, positive),
         d_prime_report=discriminability_N(signed_DN, positive),
-        **top_context_measures(atlas, index[order], target),
+        **top_context_measures(atlas, index[order], sign[order], target),
     )
 
 
@@ -138,16 +138,23 @@ def _ranked(values_DN: np.ndarray, domain_D: np.ndarray, target: str, auroc: np.
     return np.fromiter(dict.fromkeys(interleaved.tolist()), dtype=np.int64)
 
 
-def top_context_measures(atlas: Atlas, index: np.ndarray, target: str) -> dict[str, np.ndarray]:
-    """NormalizedFire for the target and the specialisation index of some neurons, from their top contexts; two (K,)."""
+def top_context_measures(atlas: Atlas, index: np.ndarray, sign: np.ndarray, target: str) -> dict[str, np.ndarray]:
+    """NormalizedFire for the target and the specialisation index of some neurons, from their top contexts; two (K,).
+
+    The top contexts of a neuron of sign -1 are those of its lowest values, which atlases of gated models keep.
+    """
     domains = list(atlas.manifest.domains)
     of_document = np.asarray([domains.index(entry.domain) for entry in atlas.manifest.documents])
     spans_c = np.bincount(of_document, weights=atlas["document_spans_D"], minlength=len(domains))
     share_c = np.maximum(spans_c, 1) / max(1.0, float(spans_c.sum()))  # of the text, not of the documents
-    documents_Nk = atlas["top_document_Nk"][index]
-    domain_Nk = np.where(documents_Nk >= 0, of_document[documents_Nk], -1)
-    fire_Nc = normalized_fire_Nc(domain_Nk, share_c)
+    documents_Kk, values_Kk = atlas["top_document_Nk"][index], atlas["top_value_Nk"][index]
+    if atlas.manifest.gated:
+        turned = sign[:, None] < 0
+        documents_Kk = np.where(turned, atlas["low_document_Nk"][index], documents_Kk)
+        values_Kk = np.where(turned, -atlas["low_value_Nk"][index], values_Kk)
+    domain_Kk = np.where(documents_Kk >= 0, of_document[documents_Kk], -1)
+    fire_Kc = normalized_fire_Nc(domain_Kk, share_c)
     return {
-        "normalized_fire": fire_Nc[:, domains.index(target)],
-        "specialisation": specialisation_N(domain_Nk, atlas["top_value_Nk"][index], share_c),
+        "normalized_fire": fire_Kc[:, domains.index(target)],
+        "specialisation": specialisation_N(domain_Kk, values_Kk, share_c),
     }

@@ -157,7 +157,7 @@ def tabulate(
         first=pairs_P2[chosen, 0],
         second=pairs_P2[chosen, 1],
         rho=rho[chosen],
-        error=sums.jackknife_error()[chosen],
+        error=sums.of(chosen).jackknife_error(),
         sketch_rho=sketch_rho_P[chosen],
         margin=margin[chosen],
         hubness=hubness[chosen],
@@ -199,6 +199,9 @@ def candidate_pairs(
 
 def mutual_nearest(pairs_P2: np.ndarray, strength_P: np.ndarray, k: int) -> np.ndarray:
     """Which pairs are among the k best of both their neurons; ties go to the lower index. (P,) bool."""
+    left, right = pairs_P2.T
+    if k == 1:
+        return _is_best(left, right, strength_P) & _is_best(right, left, strength_P)
     return (_rank_within(pairs_P2[:, 0], pairs_P2[:, 1], strength_P) < k) & (
         _rank_within(pairs_P2[:, 1], pairs_P2[:, 0], strength_P) < k
     )
@@ -213,6 +216,18 @@ def _rank_within(owner_P: np.ndarray, other_P: np.ndarray, strength_P: np.ndarra
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order)) - np.repeat(starts, lengths)
     return rank
+
+
+def _is_best(owner_P: np.ndarray, other_P: np.ndarray, strength_P: np.ndarray) -> np.ndarray:
+    """Which pair is its owner's strongest, the one with the lower other neuron on a tie: rank 0 without sorting. (P,) bool."""
+    best = np.full(int(owner_P.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(best, owner_P, strength_P)
+    leading = np.flatnonzero(strength_P == best[owner_P])
+    order = leading[np.lexsort((other_P[leading], owner_P[leading]))]
+    first = order[np.flatnonzero(np.diff(owner_P[order], prepend=-1))]
+    found = np.zeros(len(owner_P), dtype=bool)
+    found[first] = True
+    return found
 
 
 def _mutual_in_halves(pairs_P2: np.ndarray, sums: PairSums, k: int, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -232,11 +247,11 @@ def _strongest(owner_P: np.ndarray, strength_P: np.ndarray, neurons: int) -> np.
 
 def _margins(pairs_P2: np.ndarray, strength_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each pair: its strength minus the best other pair of its first neuron, and how often its second is a best."""
-    rank = _rank_within(pairs_P2[:, 0], pairs_P2[:, 1], strength_P)
-    size = int(pairs_P2[:, 0].max()) + 1 if len(pairs_P2) else 0
-    best, runner_up = np.full(size, -1.0), np.full(size, -1.0)
-    best[pairs_P2[rank == 0, 0]] = strength_P[rank == 0]
-    runner_up[pairs_P2[rank == 1, 0]] = strength_P[rank == 1]
-    rival = np.where(rank == 0, runner_up[pairs_P2[:, 0]], best[pairs_P2[:, 0]])
-    occurrences = np.bincount(pairs_P2[rank == 0, 1], minlength=int(pairs_P2[:, 1].max()) + 1 if size else 0)
-    return strength_P - rival, occurrences[pairs_P2[:, 1]]
+    left, right = pairs_P2.T
+    leads = _is_best(left, right, strength_P)
+    best, runner_up = (np.full(int(left.max(initial=-1)) + 1, -1.0) for _ in range(2))
+    best[left[leads]] = strength_P[leads]
+    np.maximum.at(runner_up, left[~leads], strength_P[~leads])
+    rival = np.where(leads, runner_up[left], best[left])
+    occurrences = np.bincount(right[leads], minlength=int(right.max(initial=-1)) + 1)
+    return strength_P - rival, occurrences[right]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 
 from curator.rosetta.pairwise import MEMORY_BYTES, Rows, pair_products, row_blocks, rows_that_fit
 
@@ -39,6 +40,11 @@ class PairSums:
         covariance = xy / n - x / n * (y / n)
         scale = np.sqrt(np.maximum(xx / n - (x / n) ** 2, 0) * np.maximum(yy / n - (y / n) ** 2, 0))
         return np.where(scale > 1e-12, covariance / np.where(scale > 1e-12, scale, 1), 0.0)
+
+    def of(self, rows: np.ndarray) -> PairSums:
+        """The sums of some of the pairs."""
+        parts = (part[rows] for part in (self.xy, self.x, self.y, self.xx, self.yy))
+        return PairSums(*parts, count_F=self.count_F)
 
     def jackknife_error(self) -> np.ndarray:
         """Delete-one-fold standard error of ρ, (P,) [Efron and Stein 1981]; infinite where fewer than two folds hold spans."""
@@ -76,7 +82,10 @@ class HeldRows:
 
     def block(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, (stop - start, V) float32."""
-        return filled(self.held_NV[start:stop][:, self.span_V])
+        rows = self.held_NV[start:stop]
+        if not np.array_equal(self.span_V, np.arange(self.held_NV.shape[1])):
+            rows = rows[:, self.span_V]
+        return filled(rows)
 
     def kept(self, limit: int) -> Rows:
         """The same rows, converted once and kept in memory when they take no more than ``limit`` bytes."""
@@ -152,7 +161,7 @@ def referee(first_NV: np.ndarray, second_NV: np.ndarray, pairs_P2: np.ndarray) -
     rho = np.zeros(len(pairs_P2))
     for start, stop in row_blocks(len(pairs_P2), _REFEREE_ROWS):
         a, b = (
-            filled(values[rows], np.float64)
+            filled(values[rows], torch.float64)
             for values, rows in zip((first_NV, second_NV), pairs_P2[start:stop].T, strict=True)
         )
         a -= a.mean(axis=1, keepdims=True)
@@ -163,8 +172,6 @@ def referee(first_NV: np.ndarray, second_NV: np.ndarray, pairs_P2: np.ndarray) -
     return rho
 
 
-def filled(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-    """A copy in which uncovered spans (NaN) are at the mean, 0."""
-    copy = np.array(values, dtype=dtype)
-    copy[np.isnan(copy)] = 0
-    return copy
+def filled(values: np.ndarray, dtype: torch.dtype = torch.float32) -> np.ndarray:
+    """A copy in which uncovered spans (NaN) are at the mean, 0; torch widens half precision several times as fast as numpy."""
+    return torch.from_numpy(np.array(values)).to(dtype, copy=True).nan_to_num_(nan=0.0).numpy()

@@ -121,11 +121,11 @@ def test_the_paper_s_cost_is_that_of_its_released_code() -> None:
     assert paper_cost(10, (3, 3, 3), 7).accumulator_bytes == 10 * 6 * 2
 
 
-def test_matching_searches_four_times_both_ways() -> None:
+def test_matching_searches_five_times_both_ways() -> None:
     dials, match = AtlasSettings(sketch_dimensions=1024, held_back_spans=1000), MatchSettings(candidates=4)
     cost = match_cost(100, (20, 30), dials, match)
-    assert cost.search_flop == 4 * 2 * (2 * 100 * 50 * 1024)
-    assert cost.verify_flop == 4 * (2 * 5 * 1000) * (4 * 150)
+    assert cost.search_flop == 5 * 2 * (2 * 100 * 50 * 1024)
+    assert cost.verify_flop == 5 * (2 * 5 * 1000) * (4 * 150)
     assert cost.rotation_flop == sum(2 * w * w * 2024 + 4 * w**3 for w in (20, 30))
     assert cost.read_bytes == 150 * (2 * 1024 * 4 + 2 * 1000 * 2)
     assert cost.flop == cost.search_flop + cost.verify_flop + cost.rotation_flop

@@ -21,14 +21,18 @@ def test_values_are_those_of_a_sort_and_places_hold_them(sizes: list[int], wante
     generator = np.random.default_rng(seed)
     total, width = sum(sizes), 5
     values = (generator.integers(0, levels, (total, width)) - levels // 2).astype(np.float32)
-    kept = Strongest(wanted, width, CPU)
+    kept, settled = Strongest(wanted, width, CPU), Strongest(wanted, width, CPU)
     start = 0
     for size in sizes:
         batch = values[start : start + size]
         place = torch.arange(start, start + size, dtype=torch.int32)
         high = kept.add(torch.from_numpy(batch), place // 7, place)
         np.testing.assert_array_equal(high, batch.max(axis=0))
+        settled.add(torch.from_numpy(batch), place // 7, place)
+        settled.settle()
         start += size
+    kept.settle()
+    assert torch.equal(kept.span_kU, settled.span_kU), "when it is settled changes nothing, ties included"
     filled = min(wanted, total)
     np.testing.assert_array_equal(kept.value_kU[:filled], -np.sort(-values, axis=0)[:filled])
     assert torch.isneginf(kept.value_kU[filled:]).all()
@@ -38,3 +42,4 @@ def test_values_are_those_of_a_sort_and_places_hold_them(sizes: list[int], wante
         assert len(set(spans.tolist())) == filled, "no span is kept twice"
         np.testing.assert_array_equal(values[spans, unit], kept.value_kU[:filled, unit])
         np.testing.assert_array_equal(kept.document_kU[:filled, unit], spans // 7)
+        np.testing.assert_array_equal(spans, np.argsort(-values[:, unit], kind="stable")[:filled])

@@ -54,6 +54,28 @@ def test_every_pair_is_written_with_what_makes_it_sure(world, matched):
     assert pq.read_table(folder / "pairs.parquet").to_pylist() == pairs
 
 
+@pytest.mark.parametrize("mode", ["second-pass", "exact", "shared"])
+def test_other_modes_decide_over_every_span(world, matched, tmp_path, mode):
+    _, sketch, _ = matched
+    result = curator(
+        "match", world.model("gpt2"), "--peer", world.model("gpt_neox"), "--probe", world.probe,
+        "--settings", world.settings, "--mode", mode, "--json", tmp_path / "pairs.json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "pairs.json").read_text())
+    assert document["match_certificate"] < 1e-4
+    ours, theirs = ({(p["anchor_neuron"], p["peer_neuron"]) for p in d["pairs"]} for d in (document, sketch))
+    assert len(ours & theirs) > 0.2 * len(theirs)
+    assert document["pairs"] != sketch["pairs"]
+
+
+def test_a_mode_that_runs_the_models_asks_for_models(world, matched, home):
+    folders = [atlas_of(home, world.model(kind)) for kind in ("gpt2", "gpt_neox")]
+    result = curator("match", folders[0], "--peer", folders[1], "--settings", world.settings, "--mode", "exact")
+    assert result.exit_code == 2
+    assert "name the model in place of its atlas" in result.stderr
+
+
 def test_finished_atlases_are_matched_without_a_model_or_a_probe(world, matched, home, tmp_path, monkeypatch):
     _, document, _ = matched
     folders = [atlas_of(home, world.model(kind)) for kind in ("gpt2", "gpt_neox")]

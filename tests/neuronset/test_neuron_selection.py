@@ -104,3 +104,17 @@ def test_shares_of_the_text_are_of_spans_not_of_documents(world: Path) -> None:
     assert share < 0.3  # a third of the documents, but they are the short ones
     top = (domain[atlas["top_document_Nk"][chosen.index]] == "marks").mean(axis=1)
     np.testing.assert_allclose(chosen.normalized_fire, top / share)
+
+
+def test_the_top_contexts_of_a_turned_neuron_are_those_of_its_lowest_values(world: Path) -> None:
+    rosetta = make_rosetta("llama", world)
+    chosen, atlas = choose_neurons(rosetta, "digits", SET_SETTINGS), rosetta.anchor
+    domain = np.asarray([entry.domain for entry in atlas.manifest.documents])
+    spans = atlas["document_spans_D"]
+    share = spans[domain == "digits"].sum() / spans.sum()
+    turned = chosen.sign < 0
+    low = (domain[atlas["low_document_Nk"][chosen.index]] == "digits").mean(axis=1)
+    top = (domain[atlas["top_document_Nk"][chosen.index]] == "digits").mean(axis=1)
+    np.testing.assert_allclose(chosen.normalized_fire, np.where(turned, low, top) / share)
+    assert (np.diff(atlas["low_value_Nk"], axis=1) >= 0).all(), "lowest first"
+    np.testing.assert_allclose(atlas["low_value_Nk"][:, 0], atlas["low"])
