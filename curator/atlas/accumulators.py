@@ -12,6 +12,7 @@ bytes for two sketches, about 100 for the moments, 12 for each strongest context
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +26,11 @@ TILE = 1 << 18
 """Values that are summed at a time: the tile and its powers, 1 MB each, then stay in a core's cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What one batch gives the held-back sample: values of the spans of each identity, (H, U) float32."""
+class Scratch(threading.local):
+    """Room for two powers of a tile, (2, values) float32, for every thread its own; layers may share that of the widest."""
 
-    true: torch.Tensor
-    decoy: torch.Tensor
+    def __init__(self, width: int, device: torch.device) -> None:
+        self.powers = torch.empty(2, max(TILE, width), device=device)
 
 
 class LayerSums:
@@ -43,10 +43,10 @@ class LayerSums:
         device: torch.device,
         *,
         gated: bool,
-        scratch: torch.Tensor | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
         self.width, self.device = width, device
-        self._scratch = new_scratch(width, device) if scratch is None else scratch
+        self._scratch = scratch or Scratch(width, device)
         sixty_four = {"dtype": torch.float64, "device": device}
         self._enough = settings.min_active_spans
         self.pilot_U = torch.zeros(width, device=device)
@@ -64,17 +64,20 @@ class LayerSums:
         """Begin the sums of a chunk's documents."""
         self.document_DU = torch.zeros(documents, self.width, device=self.device)
 
-    def add(self, tokens_TU: torch.Tensor, batch: Tensors, sketched: int) -> Held:
+    def add(self, tokens_TU: torch.Tensor, batch: Tensors, sketched: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Pool a batch of token activations onto its K spans and add them to every sum.
 
         Args:
             tokens_TU: activations of the padded tokens, in any floating type.
             batch: where they go, on this layer's device.
             sketched: how many of the spans, the first ones, enter the moments.
+
+        Returns:
+            What the batch gives the held-back sample: values of the spans of each identity, (H, U) float32.
         """
         spans_KU = batch.pool.sum(tokens_TU.float())
         self.document_DU += batch.documents.sum(spans_KU)
-        held = Held(spans_KU[batch.held_row[0]], spans_KU[batch.held_row[1]])
+        held = spans_KU[batch.held_row[0]], spans_KU[batch.held_row[1]]
         high_U = self.strongest.add(spans_KU, batch.document, batch.span)
         self.high_U = torch.maximum(self.high_U, high_U)
         low_U = self._lowest(spans_KU, batch)
@@ -83,6 +86,12 @@ class LayerSums:
         for identity, sketch in enumerate(batch.sketch):
             self.block_2wU[identity] += sketch.sum(spans_KU)
         return held
+
+    def take_block(self) -> np.ndarray:
+        """The sketch block of the fold that ends, (2, w, U) float64; the next begins with zeros."""
+        block_2wU = self.block_2wU.cpu().numpy().copy()
+        self.block_2wU.zero_()
+        return block_2wU
 
     def settle(self) -> None:
         """Bring the strongest contexts up to date."""
@@ -105,7 +114,7 @@ class LayerSums:
         for start in range(0, len(spans_KU), rows):
             tile = spans_KU[start : start + rows]
             used = tile[: max(0, sketched - start)]
-            one, other = (part[: used.numel()].view_as(used) for part in self._scratch)
+            one, other = (part[: used.numel()].view_as(used) for part in self._scratch.powers)
             self.positive_U += torch.gt(used, 0, out=one).sum(dim=0)
             if count_nonzero:
                 self.nonzero_U += torch.ne(used, 0, out=one).sum(dim=0)
@@ -114,11 +123,6 @@ class LayerSums:
             torch.mul(one, used, out=other)
             first, second, third = used.sum(dim=0), one.sum(dim=0), other.sum(dim=0)
             self.power_4U += torch.stack([first, second, third, one.square_().sum(dim=0)])
-
-
-def new_scratch(width: int, device: torch.device) -> torch.Tensor:
-    """Room for two powers of a tile, (2, values) float32; layers of one device may share that of the widest."""
-    return torch.empty(2, max(TILE, width), device=device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ Cost: a dozen operations on four columns a layer. It does not see errors in the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,17 +36,15 @@ class Audit:
         self.pilot_A = np.zeros(count)
         self.power_2A = np.zeros((2, count))
         self.sketch_dA = np.zeros((settings.sketch_dimensions, count))
-        self._tokens: list[torch.Tensor] = []
 
-    def watch(self, layer_number: int, tokens_TU: torch.Tensor) -> None:
-        """Keep the audited columns of a layer until the batch ends; layers must come in order."""
+    def columns(self, layer_number: int, tokens_TU: torch.Tensor) -> torch.Tensor:
+        """The audited columns of a layer, float64 on the CPU; ``add`` wants those of a batch in the order of the layers."""
         units = torch.from_numpy(self.units[layer_number]).to(tokens_TU.device)
-        self._tokens.append(tokens_TU.index_select(1, units).to("cpu", torch.float64))
+        return tokens_TU.index_select(1, units).to("cpu", torch.float64)
 
-    def close_batch(self, batch: Tensors, sketched: int, first_bucket: int) -> None:
-        """Add what was watched; ``batch`` must be on the CPU."""
-        spans_KA = batch.pool.sum_double(torch.cat(self._tokens, dim=1)) - torch.from_numpy(self.pilot_A)
-        self._tokens.clear()
+    def add(self, columns: Sequence[torch.Tensor], batch: Tensors, sketched: int, first_bucket: int) -> None:
+        """Add a batch, given its audited columns of every layer; ``batch`` must be on the CPU."""
+        spans_KA = batch.pool.sum_double(torch.cat(list(columns), dim=1)) - torch.from_numpy(self.pilot_A)
         used = spans_KA[:sketched]
         self.power_2A += torch.stack([used.sum(dim=0), used.square().sum(dim=0)]).numpy()
         rows = batch.sketch[0].sum_double(spans_KA).numpy()

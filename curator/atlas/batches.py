@@ -19,7 +19,6 @@ from curator.atlas.pooling import Bags, Overlaps, bags, window_overlaps
 from curator.atlas.spankeys import Places, SpanKeys
 from curator.lm.backbone import Backbone
 from curator.lm.batching import MicroBatch, Window, windows
-from curator.text.segmentation import universal_spans
 
 IDENTITIES = ("true", "decoy")
 
@@ -76,7 +75,7 @@ class ChunkSpans:
         texts = [keys.documents[index].text for index in chunk.documents]
         self.chunk, self.settings = chunk, keys.settings
         self.windows = windows(backbone.tokenizer, texts, backbone.max_tokens, keys.settings.skip_tokens)
-        spans = {local: universal_spans(texts[local]) for local in {window.document for window in self.windows}}
+        spans = {local: keys.spans(chunk.documents[local]) for local in {window.document for window in self.windows}}
         self._overlaps = window_overlaps(self.windows, spans.__getitem__)
         self._places = {
             local: (keys.places(chunk.documents[local]), keys.places(chunk.documents[local], decoy=True))

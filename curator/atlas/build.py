@@ -7,7 +7,6 @@ many, and the parts are merged. Cost: see ``forward_pass``; disk, while it works
 
 from __future__ import annotations
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from curator.files import exclusive
 from curator.lm.backbone import Backbone
 from curator.settings import AtlasSettings
 from curator.text.probe import ProbeCorpus
-
-log = logging.getLogger(__name__)
 
 
 def work_folder(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from curator.atlas.accumulators import LayerMoments, moments, signatures_wU
 from curator.atlas.audit import WORST_ALLOWED, Compared, audited_units, certificate
 from curator.atlas.batches import IDENTITIES
 from curator.atlas.part import Part, PartHeader, Snapshot
-from curator.atlas.store import Atlas, AtlasManifest, atlas_specs, load_atlas, write_atlas
+from curator.atlas.store import Atlas, AtlasIdentity, AtlasManifest, atlas_specs, load_atlas, write_atlas
 from curator.errors import ArtifactError, FingerprintError
 
 log = logging.getLogger(__name__)
@@ -62,24 +62,13 @@ def merge_parts(read: Sequence[Finished], folder: Path) -> Atlas:
         _fill_rest(read, arrays)
         _require_certified(max(worst), header)
         manifest = AtlasManifest(
-            model=header.model,
-            revision=header.revision,
-            model_fingerprint=header.model_fingerprint,
-            tokenizer_fingerprint=header.tokenizer_fingerprint,
-            dtype=header.dtype,
-            max_tokens=header.max_tokens,
-            probe_fingerprint=header.probe_fingerprint,
-            settings=header.settings,
-            layer_widths=header.layer_widths,
-            gated=header.gated,
+            **{name: getattr(header, name) for name in AtlasIdentity.model_fields},
             spans=counts["spans"],
             held_back=sum(header.held_back_F),
             uncovered_spans=header.total_spans - header.ignored_spans - counts["covered"],
             tokens=counts["tokens"],
             dead_neurons=int((~arrays["alive"]).sum()),
             certificate=max(worst),
-            domains=header.domains,
-            documents=header.documents,
         )
         finish(manifest)
     log.info("atlas built", extra={"model": header.model, "spans": manifest.spans, "dead": manifest.dead_neurons})
@@ -180,7 +169,7 @@ def _fill_rows(
     one: Finished, arrays: dict[str, np.ndarray], rows: slice, found: LayerMoments, scale_U: np.ndarray
 ) -> None:
     """Standardise a part's held-back values and put its documents' means in the order of the corpus."""
-    documents = list(one.header.order_D[one.header.first_document : one.header.end_document])
+    documents = list(one.header.mine_D)
     slots = np.asarray(one.header.slots)
     for block in _blocks(rows):
         mine = slice(block.start - rows.start, block.stop - rows.start)
@@ -202,8 +191,7 @@ def _fill_rest(read: Sequence[Finished], arrays: dict[str, np.ndarray]) -> None:
     header = read[0].header
     arrays["held_fold_V"][...] = np.repeat(np.arange(header.settings.folds), header.held_back_F)
     for one in read:
-        documents = list(one.header.order_D[one.header.first_document : one.header.end_document])
-        arrays["document_spans_D"][documents] = one.part.rows["document_spans_D"]
+        arrays["document_spans_D"][list(one.header.mine_D)] = one.part.rows["document_spans_D"]
 
 
 def _certify(

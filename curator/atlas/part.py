@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from curator.atlas.chunks import Chunk, Share, chunks_of
 from curator.atlas.spankeys import SpanKeys
-from curator.atlas.store import DocumentEntry
+from curator.atlas.store import AtlasIdentity, DocumentEntry
 from curator.errors import ArtifactError
 from curator.files import partial_name, read_json, require_free, storage_errors, sync_folder, write_json
 from curator.lm.backbone import Backbone
-from curator.settings import AtlasSettings
 from curator.tensorfile import Specs, create_tensors, flush, open_tensors, read_metadata, total_bytes
 from curator.text.probe import ProbeCorpus
 
@@ -32,23 +31,10 @@ FORMAT = "curator-atlas-part-1"
 _HEADER, _ROWS, _SKETCH, _SNAPSHOT = "part.json", "rows.safetensors", "sketch.safetensors", "snapshot.safetensors"
 
 
-class PartHeader(BaseModel):
+class PartHeader(AtlasIdentity):
     """What a part is of. Two parts belong together when they differ in nothing but their share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     format: str = FORMAT
-    model: str
-    revision: str
-    model_fingerprint: str
-    tokenizer_fingerprint: str
-    dtype: str
-    max_tokens: int
-    probe_fingerprint: str
-    settings: AtlasSettings
-    layer_widths: tuple[int, ...]
-    gated: bool
-    domains: tuple[str, ...]
-    documents: tuple[DocumentEntry, ...]
     order_D: tuple[int, ...]
     """Documents in the order of the pass."""
     held_back_F: tuple[int, ...]
@@ -73,6 +59,11 @@ class PartHeader(BaseModel):
         return range(sum(self.held_back_F[: self.first_fold]), sum(self.held_back_F[: self.end_fold]))
 
     @property
+    def mine_D(self) -> tuple[int, ...]:
+        """This part's documents in the order of the pass, by their place in the corpus."""
+        return self.order_D[self.first_document : self.end_document]
+
+    @property
     def neurons(self) -> int:
         """Number of neurons, N."""
         return sum(self.layer_widths)
@@ -85,7 +76,7 @@ class PartHeader(BaseModel):
 
     def specs(self) -> tuple[Specs, Specs]:
         """Arrays of the row file and of the sketch file."""
-        documents = self.end_document - self.first_document
+        documents = len(self.mine_D)
         width = self.settings.sketch_dimensions // self.settings.folds
         folds = self.end_fold - self.first_fold
         rows = {

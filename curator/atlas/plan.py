@@ -1,7 +1,7 @@
 """What an atlas and a match will cost, from numbers alone: bytes in memory and on disk, floating-point operations, seconds.
 
-Pure functions, nothing is read or run; they are the one place where these formulas stand, so that ``curator plan``, the check of
-free disk before a build and the benchmarks say the same. N neurons, d sketch dimensions in F folds, V held-back spans, D
+Pure functions, nothing is read or run; ``curator plan`` prints them. (A build itself reserves disk by the exact shapes of its
+arrays, ``PartHeader.specs``.) N neurons, d sketch dimensions in F folds, V held-back spans, D
 documents, k top contexts (twice for gated models, whose lowest values are kept too):
 
     memory of the pass    N (2·8·d/F + 4·8 + 8·8 + 20 k)          one fold's true and decoy sketch; sums; contexts
@@ -22,7 +22,8 @@ from math import ceil
 from curator.settings import AtlasSettings, MatchSettings
 
 BATCH_BYTES = 256 << 20
-"""Activations of one micro-batch, all layers together; the pooled spans beside them are about as large."""
+"""Allowance for one layer's activations in one micro-batch and what the forward pass needs beside them; the pooled spans are
+about as large. On a CPU a layer's activations are 24 MB a lane, on a GPU up to 1 GB where it has that to spare."""
 PASS_FLOP = 22
 """Of the pass per neuron and span: pooling 2, centring 1, four power sums 7, two sketches 4, document sum 1, counts of positive
 and other than zero 4, least, greatest and top contexts 3. Memory bandwidth bounds them, not arithmetic."""

@@ -46,9 +46,9 @@ def overlaps(spans_S2: np.ndarray, token_ranges: list[np.ndarray], scored: list[
     window = np.repeat(np.arange(len(lengths)), lengths)
     position = np.concatenate([np.arange(length) for length in lengths]) if lengths else np.zeros(0, np.int64)
     kept = np.flatnonzero(np.concatenate(scored)) if lengths else np.zeros(0, np.int64)
-    span, pair, common = _intersections(spans_S2, ranges_T2[kept])
+    span, pair, common = intersections(spans_S2, ranges_T2[kept])
     pair_window, pair_token = window[kept][pair], position[kept][pair]
-    owner = _owning_window(span, pair_window, common, len(spans_S2))
+    owner = owning_window(span, pair_window, common, len(spans_S2))
     mine = owner[span] == pair_window
     return [
         _normalised(span[chosen], pair_token[chosen], common[chosen])
@@ -68,7 +68,7 @@ def window_overlaps(found: Sequence[Window], spans_of: Callable[[int], np.ndarra
     return weights
 
 
-def _intersections(spans_S2: np.ndarray, tokens_T2: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def intersections(spans_S2: np.ndarray, tokens_T2: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All overlapping pairs as (span index, token index, bytes in common)."""
     first = np.searchsorted(spans_S2[:, 1], tokens_T2[:, 0], side="right")
     last = np.searchsorted(spans_S2[:, 0], tokens_T2[:, 1], side="left")
@@ -81,7 +81,7 @@ def _intersections(spans_S2: np.ndarray, tokens_T2: np.ndarray) -> tuple[np.ndar
     return span[positive], token[positive], common[positive]
 
 
-def _owning_window(span: np.ndarray, window: np.ndarray, common: np.ndarray, spans: int) -> np.ndarray:
+def owning_window(span: np.ndarray, window: np.ndarray, common: np.ndarray, spans: int) -> np.ndarray:
     """For each span the window that covers most of its bytes, the earlier one on ties; -1 where none does. (S,) int64."""
     windows = int(window.max()) + 1 if window.size else 1
     cells, inverse = np.unique(span * windows + window, return_inverse=True)

@@ -85,11 +85,6 @@ class SpanKeys:
         """Byte ranges of one document's spans, (S, 2) int64; cut anew, for all of a corpus would fill the memory."""
         return universal_spans(self.documents[document].text)
 
-    def slots_of_fold(self, fold: int) -> range:
-        """Places of a fold's held-back spans."""
-        first = int(self.held_back_F[:fold].sum())
-        return range(first, first + int(self.held_back_F[fold]))
-
     def places(self, document: int, *, decoy: bool = False) -> Places:
         """Places of one document's spans; with ``decoy``, under its partner's identity."""
         count = int(self.length_D[document])

@@ -37,11 +37,10 @@ class DocumentEntry(BaseModel):
     source: str
 
 
-class AtlasManifest(BaseModel):
-    """What an atlas is of, and how sure its numbers are."""
+class AtlasIdentity(BaseModel):
+    """What an atlas is of: one model, one probe corpus, one way of reading them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: str = FORMAT
     model: str
     revision: str
     model_fingerprint: str
@@ -54,6 +53,14 @@ class AtlasManifest(BaseModel):
     settings: AtlasSettings
     layer_widths: tuple[int, ...]
     gated: bool
+    domains: tuple[str, ...]
+    documents: tuple[DocumentEntry, ...]
+
+
+class AtlasManifest(AtlasIdentity):
+    """What an atlas is of, and how sure its numbers are."""
+
+    format: str = FORMAT
     spans: int
     """Spans in the signatures, T."""
     held_back: int
@@ -64,8 +71,6 @@ class AtlasManifest(BaseModel):
     dead_neurons: int
     certificate: float
     """Worst difference to the float64 referee, in units of standard deviation or correlation."""
-    domains: tuple[str, ...]
-    documents: tuple[DocumentEntry, ...]
 
 
 @dataclass(frozen=True)

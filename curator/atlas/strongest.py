@@ -72,8 +72,7 @@ class Strongest:
         units = torch.arange(width, device=unit.device).repeat(wanted)
         unit, value = torch.cat([units, unit]), torch.cat([self.value_kU.flatten(), value])
         document, span = torch.cat([self.document_kU.flatten(), document]), torch.cat([self.span_kU.flatten(), span])
-        order = value.sort(descending=True, stable=True).indices
-        order = order[unit[order].sort(stable=True).indices]
+        order = _rank(unit, value)
         first_U = torch.searchsorted(unit[order], units[:width])
         best_kU = order[first_U + torch.arange(wanted, device=unit.device)[:, None]]
         self.value_kU, self.document_kU, self.span_kU = value[best_kU], document[best_kU], span[best_kU]
@@ -87,3 +86,13 @@ def _block_maxima(values_KU: torch.Tensor) -> torch.Tensor:
     if whole < len(values_KU):
         parts.append(values_KU[whole:].amax(dim=0, keepdim=True))
     return torch.cat(parts)
+
+
+def _rank(unit_E: torch.Tensor, value_E: torch.Tensor) -> torch.Tensor:
+    """Order by unit, then by falling value, then as they came: one radix sort of whole numbers, six times as fast as two sorts.
+
+    The bits of a float32, read as a signed integer with those of negative values turned over, stand in the floats' order.
+    """
+    bits_E = (value_E + 0.0).view(torch.int32).to(torch.int64)  # adding 0 makes one zero of two
+    falling_E = -torch.where(bits_E < 0, bits_E ^ 0x7FFFFFFF, bits_E)
+    return ((unit_E << 32) + falling_E).sort(stable=True).indices

@@ -86,10 +86,10 @@ class _Sums:
         for start, stop in zip([0, *cuts], [*cuts, SPANS], strict=True):
             order, tensors, sketched = self.world.batch(start, stop)
             tokens = torch.from_numpy(values[order])
-            self.audit.watch(0, tokens)
+            watched = [self.audit.columns(0, tokens)]
             held = self.layer.add(tokens, tensors, sketched)
-            self.audit.close_batch(tensors, sketched, 0)
-            self.held |= dict(zip(order[tensors.held_row[0].numpy()].tolist(), held.true.numpy(), strict=True))
+            self.audit.add(watched, tensors, sketched, 0)
+            self.held |= dict(zip(order[tensors.held_row[0].numpy()].tolist(), held[0].numpy(), strict=True))
             if bfloat16:  # what SCIENCE forbids: sums that are kept in bfloat16 between batches
                 self.layer.power_4U.copy_(self.layer.power_4U.bfloat16())
                 self.layer.block_2wU.copy_(self.layer.block_2wU.bfloat16())

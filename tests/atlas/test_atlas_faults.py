@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from curator.atlas.accumulators import Held, LayerSums
+from curator.atlas.accumulators import LayerSums
 from curator.atlas.batches import Tensors
 from curator.atlas.build import build_atlas
 from curator.errors import ArtifactError, ModelError, StorageError
@@ -115,7 +115,9 @@ def test_sums_that_are_kept_in_bfloat16_give_no_atlas(
 ) -> None:
     real = LayerSums.add
 
-    def rounding(layer: LayerSums, tokens_TU: torch.Tensor, batch: Tensors, sketched: int) -> Held:
+    def rounding(
+        layer: LayerSums, tokens_TU: torch.Tensor, batch: Tensors, sketched: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         held = real(layer, tokens_TU, batch, sketched)
         layer.power_4U.copy_(layer.power_4U.bfloat16())
         layer.block_2wU.copy_(layer.block_2wU.bfloat16())

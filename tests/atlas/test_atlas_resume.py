@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curator.atlas import chunks
+from curator.atlas import chunks, forward_pass
 from curator.atlas.build import build_atlas, build_part, work_folder
 from curator.atlas.chunks import Share
 from curator.atlas.merge import merge_parts, read_part
 from curator.atlas.store import Atlas, load_atlas
 from curator.errors import ArtifactError, ConfigError, FingerprintError
+from curator.lm import batching
 from tests.atlas.core_world import SETTINGS, make_atlas, make_backbone, make_corpus
 
 
@@ -63,6 +64,20 @@ def test_a_build_that_is_stopped_again_and_again_ends_with_the_same_bytes(
     assert len(seen) == 1, "only the last chunk, whose end is not saved by itself"
     assert _bytes(tmp_path / "stopped") == _bytes(tmp_path / "whole")
     assert not work_folder(tmp_path / "stopped").exists()
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+@pytest.mark.parametrize("lanes", [2, 5])
+def test_the_number_of_lanes_changes_no_byte(
+    kind: str, lanes: int, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_MOST_TOKENS", 256)  # several batches a chunk
+    monkeypatch.setattr(batching, "_FEWEST_TOKENS", 256)
+    for name, count in (("one", 1), ("many", lanes)):
+        monkeypatch.setattr(forward_pass, "lanes_for", lambda *_, count=count: count)
+        _build(kind, world, tmp_path / name)
+    assert _bytes(tmp_path / "many") == _bytes(tmp_path / "one")
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -43,3 +43,11 @@ def test_values_are_those_of_a_sort_and_places_hold_them(sizes: list[int], wante
         np.testing.assert_array_equal(values[spans, unit], kept.value_kU[:filled, unit])
         np.testing.assert_array_equal(kept.document_kU[:filled, unit], spans // 7)
         np.testing.assert_array_equal(spans, np.argsort(-values[:, unit], kind="stable")[:filled])
+
+
+def test_of_equal_values_the_earlier_stays_and_both_zeros_are_equal() -> None:
+    kept = Strongest(3, 1, CPU)
+    values = torch.tensor([[-0.0], [0.0], [-1.0], [-0.0], [0.0]])
+    kept.add(values, torch.zeros(5, dtype=torch.int32), torch.arange(5, dtype=torch.int32))
+    kept.settle()
+    assert kept.span_kU[:, 0].tolist() == [0, 1, 3]
