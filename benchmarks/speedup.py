@@ -40,7 +40,7 @@ def speedup_rows(quick: bool) -> Iterator[Row]:
     setting = (
         _Setting(64, 12_000, 8, AtlasSettings(sketch_dimensions=256, held_back_spans=256))
         if quick
-        else _Setting(128, 240_000, 6, AtlasSettings(sketch_dimensions=1_024, held_back_spans=4_096))
+        else _Setting(128, 480_000, 12, AtlasSettings(sketch_dimensions=1_024, held_back_spans=4_096))
     )
     corpus = probe(setting.spans, max_document_spans=192)
     texts = [document.text for document in corpus.documents]
