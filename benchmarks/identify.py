@@ -6,7 +6,7 @@ Every value is a ratio within one run or a count. Sections and their rows:
   atlas-zoo    atlas_over_forward_zoo
   atlas-true   atlas_over_forward_true_size
   two-pass     speedup_over_two_pass
-  recall       sketch_recall, sketch_extra, shared_spans_jaccard
+  recall       sketch_recall, sketch_extra, held_back_recall, held_back_extra, shared_spans_jaccard
   growth       rss_growth, time_growth_spans, time_growth_neurons, time_growth_workers
   forward      forward_over_plain_loop, forward_over_plain_loop_bf16
 """

@@ -45,6 +45,10 @@ class RejectReason(StrEnum):
     OVER_BUDGET = "over_budget"
     NO_SPANS = "no_spans"
     SCORING_FAILED = "scoring_failed"
+    DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    CONTAMINATED = "contaminated"
+    PREFILTERED = "prefiltered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +129,32 @@ class DocumentScorer(Protocol):
 
     def score(self, documents: Sequence[Document]) -> list[Score | Rejection]:
         """One result for each document, in order; a document that cannot be scored becomes a Rejection placed by its id."""
+        ...
+
+
+class TargetScorer(Protocol):
+    """Scores for several target domains from one reading of a document; what a filtering job asks of a model."""
+
+    @property
+    def name(self) -> str:
+        """Name of the neuron set."""
+        ...
+
+    @property
+    def etag(self) -> str:
+        """Content hash of neuron set, targets and methods: two scorers with one etag give the same scores."""
+        ...
+
+    @property
+    def model_fingerprint(self) -> str:
+        """Fingerprint of the model that the scores come from."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target domains, in the order of each document's scores."""
+        ...
+
+    def score_targets(self, documents: Sequence[Document]) -> list[tuple[Score, ...] | Rejection]:
+        """For each document, in order, one Score per target, or one Rejection placed by its id."""
         ...

@@ -36,7 +36,7 @@ class AsyncClient:
         """``address`` is ``host:port`` or any gRPC target; call inside a running event loop."""
         self.address = address
         self._options = options or ConnectionOptions()
-        credentials = self._options.credentials()
+        credentials = self._options.credentials(address)
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         else:

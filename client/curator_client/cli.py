@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -29,6 +29,10 @@ _Address = Annotated[str, typer.Option(help="host:port of the server.", envvar="
 _NeuronSet = Annotated[str, typer.Option(help="Neuron set; may be omitted when the server has one.")]
 _Token = Annotated[str, typer.Option(help="Bearer token.", envvar="CURATOR_TOKEN", show_default=False)]
 _Tls = Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")]
+_TlsRoots = Annotated[Path | None, typer.Option(help="PEM authorities to trust in place of the system's.")]
+_TlsCert = Annotated[Path | None, typer.Option(help="PEM client certificate, for servers that ask.")]
+_TlsKey = Annotated[Path | None, typer.Option(help="PEM key of the client certificate.")]
+_Insecure = Annotated[bool, typer.Option("--insecure", help="Let the token travel unencrypted to another machine.")]
 _Compress = Annotated[bool, typer.Option("--compress", help="Send zstd; worth it on links below about 1 Gb/s.")]
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -40,12 +44,17 @@ def score(
     neuron_set: _NeuronSet = "",
     token: _Token = "",
     tls: _Tls = False,
+    tls_roots: _TlsRoots = None,
+    tls_cert: _TlsCert = None,
+    tls_key: _TlsKey = None,
+    insecure: _Insecure = False,
     compress: _Compress = False,
 ) -> None:
     """Print one JSON line for each document: its score, or why it has none."""
     from curator_client.client import Client
 
-    with _reported_errors(), Client(address, _options(token, tls=tls, compress=compress)) as client:
+    security = _Security(token, tls, tls_roots, tls_cert, tls_key, insecure)
+    with _reported_errors(), Client(address, _options(security, compress=compress)) as client:
         unread: Counter[str] = Counter()
         for result in client.score(_documents(source, unread), neuron_set=neuron_set):
             typer.echo(json.dumps(_as_record(result), ensure_ascii=False))
@@ -62,12 +71,17 @@ def filter_(
     min_probability: Annotated[float | None, typer.Option(help="Keep documents at least this probable.")] = None,
     token: _Token = "",
     tls: _Tls = False,
+    tls_roots: _TlsRoots = None,
+    tls_cert: _TlsCert = None,
+    tls_key: _TlsKey = None,
+    insecure: _Insecure = False,
     compress: _Compress = False,
 ) -> None:
     """Write the documents that reach the threshold to a folder, and print the counts."""
     from curator_client.client import Client
 
-    with _reported_errors(), Client(address, _options(token, tls=tls, compress=compress)) as client:
+    security = _Security(token, tls, tls_roots, tls_cert, tls_key, insecure)
+    with _reported_errors(), Client(address, _options(security, compress=compress)) as client:
         unread: Counter[str] = Counter()
         report = client.filter(
             _documents(source, unread),
@@ -81,13 +95,22 @@ def filter_(
 
 
 @app.command()
-def info(address: _Address = _DEFAULT_ADDRESS, token: _Token = "", tls: _Tls = False) -> None:
+def info(
+    address: _Address = _DEFAULT_ADDRESS,
+    token: _Token = "",
+    tls: _Tls = False,
+    tls_roots: _TlsRoots = None,
+    tls_cert: _TlsCert = None,
+    tls_key: _TlsKey = None,
+    insecure: _Insecure = False,
+) -> None:
     """Print the server's version, limits and neuron sets."""
     from google.protobuf.json_format import MessageToDict
 
     from curator_client.client import Client
 
-    with _reported_errors(), Client(address, _options(token, tls=tls, compress=False)) as client:
+    security = _Security(token, tls, tls_roots, tls_cert, tls_key, insecure)
+    with _reported_errors(), Client(address, _options(security)) as client:
         described = MessageToDict(client.server_info(), preserving_proto_field_name=True)
         sets = [MessageToDict(found, preserving_proto_field_name=True) for found in client.neuron_sets()]
         typer.echo(json.dumps(described | {"neuron_sets": sets}, indent=2))
@@ -107,11 +130,22 @@ def _reported_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _options(token: str, *, tls: bool, compress: bool) -> ConnectionOptions:
+class _Security(NamedTuple):
+    """The options that say who both sides are."""
+
+    token: str
+    tls: bool
+    tls_roots: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
+    insecure: bool
+
+
+def _options(security: _Security, *, compress: bool = False) -> ConnectionOptions:
     from curator_client.connection import ConnectionOptions
     from curator_client.core import BatchOptions
 
-    return ConnectionOptions(token=token, tls=tls, batches=BatchOptions(compress=compress))
+    return ConnectionOptions(**security._asdict(), batches=BatchOptions(compress=compress))
 
 
 def _documents(source: str, unread: Counter[str]) -> Iterator[Document]:

@@ -51,7 +51,7 @@ class Client:
         """``address`` is ``host:port`` or any gRPC target; nothing is sent before the first call."""
         self.address = address
         self._options = options or ConnectionOptions()
-        credentials = self._options.credentials()
+        credentials = self._options.credentials(address)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         else:

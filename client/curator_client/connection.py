@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 
+from curator.api.address import stays_on_this_machine
 from curator.api.v1 import scoring_pb2
 from curator.errors import ConfigError
 from curator_client.core import BatchOptions, RetryPolicy
@@ -27,9 +28,15 @@ class ConnectionOptions:
     token: str = ""
     """Bearer token; empty for servers without."""
     tls: bool = False
-    """Encrypt the connection; implied by ``tls_roots``."""
+    """Encrypt the connection; implied by the files below."""
     tls_roots: Path | None = None
     """PEM file with the accepted certificate authorities, when they are not the system's."""
+    tls_certificate: Path | None = None
+    """PEM certificate chain that proves who the client is, for servers that ask; needs ``tls_key``."""
+    tls_key: Path | None = None
+    """PEM private key of the certificate."""
+    insecure: bool = False
+    """Allow the token to travel unencrypted to another machine, where everyone on the way can read it."""
     timeout_s: float = 60.0
     """Deadline of one unary call."""
     idle_timeout_s: float = 300.0
@@ -44,14 +51,30 @@ class ConnectionOptions:
         """Metadata of every call."""
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
-    def credentials(self) -> grpc.ChannelCredentials | None:
-        """TLS credentials, or None for a plain connection. Raises ConfigError when the roots cannot be read."""
-        if self.tls_roots is None:
-            return grpc.ssl_channel_credentials() if self.tls else None
-        try:
-            return grpc.ssl_channel_credentials(self.tls_roots.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"The TLS roots {self.tls_roots} cannot be read; check the path.") from error
+    def credentials(self, address: str) -> grpc.ChannelCredentials | None:
+        """TLS credentials for a connection to ``address``, or None for a plain one.
+
+        Raises ConfigError when a file cannot be read, or when the token would leave this machine unencrypted.
+        """
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigError("A client certificate needs its key; give tls_certificate and tls_key.")
+        if not (self.tls or self.tls_roots or self.tls_certificate):
+            self._check_plain(address)
+            return None
+        return grpc.ssl_channel_credentials(_read(self.tls_roots), _read(self.tls_key), _read(self.tls_certificate))
+
+    def _check_plain(self, address: str) -> None:
+        if self.token and not (self.insecure or stays_on_this_machine(address)):
+            raise ConfigError(
+                f"The token would travel to {address} for everyone to read; use TLS (tls=True), or insecure=True."
+            )
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"The TLS file {path} cannot be read; check the path.") from error
 
 
 def filter_config(

@@ -55,17 +55,14 @@ def open_batch(batch: common_pb2.DocumentBatch, caps: PayloadCaps) -> list[Entry
             f"A batch may hold {caps.max_documents} documents, this one says {declared}; send smaller batches."
         )
     if kind == "zstd_documents":
-        entries = _from_documents(_parse(decompress(batch.zstd_documents, caps.max_batch_bytes)))
+        wire = _parse(decompress(batch.zstd_documents, caps.max_batch_bytes))
+        entries = _from_documents(wire, caps.max_documents)
     elif kind == "zstd_jsonl":
         entries = _from_lines(decompress(batch.zstd_jsonl, caps.max_batch_bytes), caps.max_documents)
     else:
         if batch.documents.ByteSize() > caps.max_batch_bytes:
             raise LimitError(f"A batch may hold {caps.max_batch_bytes} bytes; send smaller batches.")
-        entries = _from_documents(batch.documents)
-    if len(entries) > caps.max_documents:
-        raise LimitError(
-            f"A batch may hold {caps.max_documents} documents, this one has {len(entries)}; send smaller ones."
-        )
+        entries = _from_documents(batch.documents, caps.max_documents)
     if len(entries) != declared and (declared or kind in {"zstd_documents", "zstd_jsonl"}):
         raise DocumentError(f"The batch says {declared} documents and holds {len(entries)}; set document_count.")
     return [_capped(entry, caps.max_document_bytes) for entry in entries]
@@ -92,13 +89,21 @@ def _parse(data: bytes) -> common_pb2.Documents:
         raise DocumentError("The payload does not hold a Documents message; check zstd_documents.") from error
 
 
-def _from_documents(wire: common_pb2.Documents) -> list[Entry]:
+def _from_documents(wire: common_pb2.Documents, max_documents: int) -> list[Entry]:
+    # Two bytes are a document: the count comes before anything is made of them.
+    _check_count(len(wire.documents), max_documents)
     return [document_from_wire(document) for document in wire.documents]
+
+
+def _check_count(found: int, max_documents: int) -> None:
+    if found > max_documents:
+        raise LimitError(f"A batch may hold {max_documents} documents, this one has more; send smaller ones.")
 
 
 def _from_lines(data: bytes, max_documents: int) -> list[Entry]:
     # Split on the newline byte only: str.splitlines would also cut at U+2028 and friends inside a text.
     lines = data.removesuffix(b"\n").split(b"\n", max_documents + 1) if data else []
+    _check_count(len(lines), max_documents)
     return [_from_line(line, f"line {number}") for number, line in enumerate(lines, start=1)]
 
 

@@ -2,15 +2,17 @@
 
 Every status that the server sends on purpose carries ``google.rpc.ErrorInfo`` with the error's code as reason and
 ``rosetta-curator`` as domain; OVERLOADED also carries ``google.rpc.RetryInfo``, and only a RESOURCE_EXHAUSTED with RetryInfo
-may be retried. The message of a non-public code never leaves the process: the client reads "internal error" and a request
-id that the operator finds in the log. The client rebuilds the same exception class from the reason; a status without a
-reason (written by gRPC itself or by a proxy) is mapped by its status code alone.
+may be retried. ``grpc-retry-pushback-ms``, as proxies send it, counts as RetryInfo; a negative one forbids the retry (gRFC A6).
+The message of a non-public code never leaves the process: the client reads "internal error" and a request id that the
+operator finds in the log. The client rebuilds the same exception class from the reason; a status without a reason (written
+by gRPC itself or by a proxy) is mapped by its status code alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -20,7 +22,9 @@ from curator.records import Rejection, RejectReason
 
 DOMAIN = "rosetta-curator"
 DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
 DEFAULT_RETRY_DELAY_S = 0.25
+_LONGEST_PUSHBACK_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +87,7 @@ def status_from_error(
     status = status_pb2.Status(code=rule.status.value[0], message=message)
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=code, domain=DOMAIN))
     if code == "OVERLOADED":
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromTimedelta(timedelta(seconds=retry_delay_s))
-        status.details.add().Pack(retry)
+        _add_retry_info(status, retry_delay_s)
     return status
 
 
@@ -102,18 +104,23 @@ def error_from_status(status: status_pb2.Status) -> errors.CuratorError:
 
 def status_from_call(call: grpc.RpcError | grpc.Call) -> status_pb2.Status:
     """The full status of a failed call, from its trailing metadata or else from its code and details."""
-    for key, value in call.trailing_metadata() or ():  # type: ignore[union-attr]
-        if key == DETAILS_KEY:
-            return status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
-    return status_pb2.Status(code=call.code().value[0], message=call.details() or "")  # type: ignore[union-attr]
+    pairs: Any = call.trailing_metadata() or ()  # type: ignore[union-attr]
+    trailing = {key: value for key, value in pairs}  # noqa: C416  dict() fails on the metadata of grpc.aio
+    if DETAILS_KEY in trailing:
+        details = trailing[DETAILS_KEY]
+        status = status_pb2.Status.FromString(details if isinstance(details, bytes) else details.encode())
+    else:
+        status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")  # type: ignore[union-attr]
+    if PUSHBACK_KEY in trailing and _retry_info(status) is None:
+        _add_retry_info(status, _pushback_s(trailing[PUSHBACK_KEY]))
+    return status
 
 
 def retry_delay_s(status: status_pb2.Status) -> float | None:
     """Seconds to wait before trying again, 0.0 for UNAVAILABLE without advice, None when a retry is not allowed."""
-    for detail in status.details:
-        retry = error_details_pb2.RetryInfo()
-        if detail.Unpack(retry):
-            return retry.retry_delay.ToTimedelta().total_seconds()
+    advised = _retry_info(status)
+    if advised is not None:
+        return advised if advised >= 0 else None
     return 0.0 if status.code == grpc.StatusCode.UNAVAILABLE.value[0] else None
 
 
@@ -134,6 +141,26 @@ def rejection_from_status(status: status_pb2.Status) -> Rejection:
     except KeyError:
         reason = RejectReason.SCORING_FAILED
     return Rejection(info.metadata.get("place", ""), reason, status.message)
+
+
+def _retry_info(status: status_pb2.Status) -> float | None:
+    retry = error_details_pb2.RetryInfo()
+    found = any(detail.Unpack(retry) for detail in status.details)
+    return retry.retry_delay.ToTimedelta().total_seconds() if found else None
+
+
+def _add_retry_info(status: status_pb2.Status, seconds: float) -> None:
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromTimedelta(timedelta(seconds=seconds))
+    status.details.add().Pack(retry)
+
+
+def _pushback_s(value: str | bytes) -> float:
+    """Seconds of a pushback, an hour at most; a negative one, or what is no number, forbids the retry."""
+    try:
+        return min(max(int(value) / 1000, -1.0), _LONGEST_PUSHBACK_S)
+    except ValueError:
+        return -1.0
 
 
 def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:

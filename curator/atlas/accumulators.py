@@ -107,7 +107,7 @@ class LayerSums:
     def _centre_and_sum(self, spans_KU: torch.Tensor, sketched: int) -> None:
         """Count signs, take the pilot off in place, and add the four powers, tile by tile.
 
-        Values other than zero are counted until every neuron has enough of them to be alive.
+        Values other than zero are counted, over held-back spans too, until every neuron has enough of them to be alive.
         """
         rows = max(1, TILE // self.width)
         count_nonzero = bool((self.nonzero_U < self._enough).any())
@@ -117,7 +117,8 @@ class LayerSums:
             one, other = (part[: used.numel()].view_as(used) for part in self._scratch.powers)
             self.positive_U += torch.gt(used, 0, out=one).sum(dim=0)
             if count_nonzero:
-                self.nonzero_U += torch.ne(used, 0, out=one).sum(dim=0)
+                whole = self._scratch.powers[0, : tile.numel()].view_as(tile)
+                self.nonzero_U += torch.ne(tile, 0, out=whole).sum(dim=0)
             tile -= self.pilot_U
             torch.mul(used, used, out=one)
             torch.mul(one, used, out=other)

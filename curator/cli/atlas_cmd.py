@@ -46,11 +46,10 @@ def build(
     from curator.neuronset.identify import atlas_name, atlas_of
 
     share = Share.parse(part) if part else None
-    given = options.known(sketch_dimensions=sketch_dimensions, seed=seed)
-    dials = options.identify_settings(settings, atlas=given).atlas
+    dials = options.dials(settings, seed=seed, sketch_dimensions=sketch_dimensions).atlas
     choice = options.model_choice(model, device=device, dtype=dtype)
     with ConsoleReporter() as reporter:
-        corpus = options.ProbeChoice(probe, domain or [], tokens_per_domain, seed).build(reporter)
+        corpus = options.ProbeChoice(probe, domain, tokens_per_domain, seed).build(reporter)
         if share is None:
             found, backbone = atlas_of(choice, corpus, dials, options.atlas_folder(), reporter, workers=workers)
             place = options.atlas_folder() / atlas_name(backbone, corpus, dials)

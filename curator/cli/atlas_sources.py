@@ -18,11 +18,9 @@ from curator.files import read_json
 
 if TYPE_CHECKING:
     from curator.atlas.store import Atlas
-    from curator.neuronset.identify import Reporter
+    from curator.neuronset.identify import ModelChoice, Reporter
     from curator.settings import AtlasSettings
     from curator.text.probe import ProbeCorpus
-
-_ATLAS_FORMAT = "curator-atlas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +32,44 @@ class AtlasSource:
     device: str = "auto"
     dtype: str = "auto"
 
-    def atlases(self, places: Sequence[str], reporter: Reporter) -> list[Atlas]:
+    def corpus(self, places: Sequence[str], reporter: Reporter) -> ProbeCorpus | None:
+        """The probe corpus that the models among the places read; None when all places are atlases.
+
+        Raises ConfigError when a probe corpus is named beside atlases alone, or when it is missing for a model.
+        """
+        if any(atlas_in(place) is None for place in places):
+            return self.probe.build(reporter)
+        if self.probe.file or self.probe.domains:
+            raise ConfigError("The atlases say what probe corpus they are of; leave --probe and --domain out.")
+        return None
+
+    def atlases(self, places: Sequence[str], corpus: ProbeCorpus | None, reporter: Reporter) -> list[Atlas]:
         """The atlas of every place, in order; models without one are read over the probe corpus, one at a time.
 
-        Raises ConfigError when all places are atlases and a probe corpus is named beside them, or when it is missing for a
-        model; and what loading and building raise.
+        ``corpus`` is that of ``corpus(places)``. Raises what loading and building raise.
         """
         from curator.atlas.store import load_atlas
         from curator.neuronset.identify import atlas_of
 
-        given = {place: folder for place in places if (folder := atlas_in(place)) is not None}
-        named = self.probe.file is not None or bool(self.probe.domains)
-        if len(given) == len(set(places)) and named:
-            raise ConfigError("The atlases say what probe corpus they are of; leave --probe and --domain out.")
-        corpus = self.probe.build(reporter) if len(given) < len(set(places)) else None
         found = {}
         for place in dict.fromkeys(places):
-            if place in given or corpus is None:
-                reporter.stage(f"reading {place}")
-                found[place] = load_atlas(given[place])
+            folder = atlas_in(place)
+            if folder is None and corpus is not None:
+                found[place], _ = atlas_of(self.model(place), corpus, self.settings, options.atlas_folder(), reporter)
             else:
-                model = options.model_choice(place, device=self.device, dtype=self.dtype)
-                found[place] = atlas_of(model, corpus, self.settings, options.atlas_folder(), reporter)[0]
+                reporter.stage(f"reading {place}")
+                found[place] = load_atlas(folder or Path(place))
         return [found[place] for place in places]
+
+    def model(self, place: str) -> ModelChoice:
+        """A model as the user names it, to be loaded where the options say."""
+        return options.model_choice(place, device=self.device, dtype=self.dtype)
 
 
 def atlas_in(place: str) -> Path | None:
     """The folder that ``place`` names when it holds an atlas, finished or damaged; None for everything else."""
     folder = Path(place).expanduser()
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        return None
-    stored = read_json(manifest)
-    return folder if isinstance(stored, dict) and str(stored.get("format")).startswith(_ATLAS_FORMAT) else None
+    return folder if options.holds(folder, "curator-atlas") else None
 
 
 def model_behind(place: str, atlas: Atlas) -> str:

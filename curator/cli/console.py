@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from curator.filtering.tally import FilterReport
+    from curator.filtering.progress import Progress as FilterProgress
 
 _PIPE_WIDTH = 120
 _LINE_EVERY_S = 10.0
@@ -106,49 +106,64 @@ class ConsoleReporter:
 
 
 class FilterMeter:
-    """Shows how far a filter is: documents, kept, tokens a second. Give it to ``filter_stream`` as ``progress``."""
+    """Shows how far a filter is: phase, steps, tokens a second, time left. Give it to a job as ``watch``."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or stderr_console()
-        self._started = self._last_line = time.monotonic()
-        self._progress = (
-            Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=self._console)
-            if self._console.is_terminal
-            else None
-        )
+        self._last_line = time.monotonic()
+        self._phase, self._scored = "", ""
+        self._progress = _bars(self._console) if self._console.is_terminal else None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         if self._progress:
             self._progress.start()
-            self._task = self._progress.add_task("waiting for the first documents", total=None)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._progress:
             self._progress.stop()
 
-    def __call__(self, report: FilterReport) -> None:
-        """Show the counts so far."""
-        now = time.monotonic()
-        text = self.text(report, now - self._started)
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=text)
-        elif now - self._last_line >= _LINE_EVERY_S:
-            self._last_line = now
-            self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+    def __call__(self, state: FilterProgress) -> None:
+        """Show the state of the phase."""
+        new, self._phase = state.phase != self._phase, state.phase
+        if state.phase == "score" and state.tokens:
+            self._scored = self.text(state)
+        if self._progress is not None:
+            if new or self._task is None:
+                self._task = self._progress.add_task(state.phase)
+            self._progress.update(
+                self._task, description=self.text(state), total=state.total or None, completed=state.done
+            )
+        elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self._console.print(self.text(state), soft_wrap=True, markup=False, highlight=False)
 
-    def summary(self, report: FilterReport) -> str:
-        """The counts and the speed since the beginning, writing included."""
-        return self.text(report, time.monotonic() - self._started)
+    @property
+    def scored(self) -> str:
+        """How far and how fast this run scored; empty when it did not."""
+        return self._scored
 
     @staticmethod
-    def text(report: FilterReport, seconds: float) -> str:
-        """The counts in words; until the first verdict nothing is said of what is kept."""
-        decided = report.documents_kept + report.documents_rejected
-        verdict = f", {report.documents_kept:,} kept of {decided:,} decided" if decided else ""
-        rate = report.tokens_in / max(seconds, 1e-9)
-        return f"{report.documents_in:,} documents scored{verdict}, {rate:,.0f} tokens/s"
+    def text(state: FilterProgress) -> str:
+        """The state in words; until something was done nothing is said of speed."""
+        words = [f"{state.phase}: {state.done:,} of {state.total:,} steps" if state.total else state.phase]
+        if state.detail:
+            words.append(state.detail)
+        if state.records:
+            words.append(f"{state.records:,} records")
+        if state.tokens:
+            words.append(f"{state.tokens_per_second:,.0f} tokens/s")
+        if state.seconds_left:
+            words.append(f"{_duration(state.seconds_left)} left")
+        return ", ".join(words)
+
+
+def _duration(seconds: float) -> str:
+    """Hours and minutes, or seconds where it is less than two minutes."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 
 def _console(*, stderr: bool) -> Console:

@@ -24,16 +24,18 @@ from curator_server.settings import ServerSettings
 
 from curator.cli.reporting import write_neuron_set_report
 from curator.errors import ConfigError
+from curator.factories import RemoteFactory
 from curator.files import atomic_file, write_json
+from curator.filtering.dataset import filter_sources
 from curator.filtering.evaluation import Evaluation, evaluate, kept_ids
-from curator.filtering.job import filter_stream
 from curator.filtering.output import OutputOptions
 from curator.filtering.policy import Policy
 from curator.filtering.rows import to_line
 from curator.filtering.shards import read_shard
+from curator.filtering.tally import FilterReport
 from curator.neuronset.artifact import save_neuron_set
 from curator.neuronset.identify import Identified, IdentifySettings, ModelChoice, Reporter, identify
-from curator.records import Document, Rejection, Score
+from curator.records import Document
 from curator.report.inputs import FileEntry, FilterResult
 from curator.scaling.points import Study
 from curator.scoring.scorer import NeuronSetScorer
@@ -45,6 +47,7 @@ from curator.zoo.catalog import WEIGHTS
 
 DOMAINS = ("python", "cpp", "docstrings", "prose", "legal")
 ANCHOR, PEERS = "neox", ("gpt2", "opt")
+POOL = Path("corpus", "pool.jsonl.zst")
 ZOO_STUDY = WEIGHTS / "study.json"
 
 
@@ -107,7 +110,8 @@ def run_demo(out: Path, settings: DemoSettings, reporter: Reporter) -> DemoResul
     ):
         some = pool[: settings.server_filtered]
         filtered = _filter_on_server(client, some, out / "filtered", truth, settings, reporter)
-        at_oracle_size, tokens, speed = _select_at_oracle_size(client, pool, out / "selected", truth, scorer, reporter)
+        at_oracle_size, report, seconds = _select_at_oracle_size(address, out / POOL, out / "selected", truth, reporter)
+    speed = report.tokens_in / seconds
     reporter.stage("writing the report")
     files = tuple(
         sorted(path for part in ("filtered", "selected") for path in (out / part).rglob("*") if path.is_file())
@@ -119,7 +123,7 @@ def run_demo(out: Path, settings: DemoSettings, reporter: Reporter) -> DemoResul
         precision=at_oracle_size.precision,
         recall=at_oracle_size.recall,
         f1=at_oracle_size.f1,
-        tokens=tokens,
+        tokens=report.tokens_in,
         tokens_per_second=speed,
     )
     paths = write_neuron_set_report(
@@ -136,7 +140,7 @@ def run_demo(out: Path, settings: DemoSettings, reporter: Reporter) -> DemoResul
         threshold=settings.min_probability,
         filtered=filtered,
         at_oracle_size=at_oracle_size,
-        tokens=tokens,
+        tokens=report.tokens_in,
         tokens_per_second=speed,
         rosetta_counts=identified.neuron_set.manifest.rosetta_counts,
         null_counts=identified.neuron_set.manifest.null_counts,
@@ -173,7 +177,7 @@ def _texts(out: Path, settings: DemoSettings, reporter: Reporter) -> tuple[Probe
         uris[domain] = str(_write(out / "corpus" / f"{domain}.jsonl.zst", probe))
         reporter.advance(done + 1)
     pool = _mixed_pool(unseen, settings)
-    _write(out / "corpus" / "pool.jsonl.zst", pool)
+    _write(out / POOL, pool)
     reporter.stage("building the probe corpus")
     corpus = build_probe(
         ProbeSpec(
@@ -247,28 +251,21 @@ def _filter_on_server(
 
 
 def _select_at_oracle_size(
-    client: Client, pool: list[Document], out: Path, truth: dict[str, bool], scorer: NeuronSetScorer, reporter: Reporter
-) -> tuple[Evaluation, int, float]:
-    """Stream the pool up, receive scores, keep as many of the best as there are target documents."""
-    reporter.stage("scoring over gRPC", len(pool))
-    tokens = 0
-
-    def scored() -> Iterator[tuple[Document, Score | Rejection]]:
-        nonlocal tokens
-        for document, result in zip(pool, client.score(_counted(pool, reporter)), strict=True):
-            tokens += result.tokens if isinstance(result, Score) else 0
-            yield document, result
-
+    address: str, pool: Path, out: Path, truth: dict[str, bool], reporter: Reporter
+) -> tuple[Evaluation, FilterReport, float]:
+    """Filter the pool's file as a job that scores on the server; keep as many of the best as there are target documents."""
+    reporter.stage("scoring over gRPC", len(truth))
     started = time.monotonic()
-    filter_stream(
-        scored(),
-        Policy(keep_fraction=sum(truth.values()) / len(pool), field="value"),
+    report = filter_sources(
+        [str(pool)],
+        RemoteFactory.of(address, ConnectionOptions()),
         out,
-        options=OutputOptions(formats=("jsonl", "parquet")),
-        context={"neuron_set": scorer.etag, "model": scorer.model_fingerprint},
+        Policy(keep_fraction=sum(truth.values()) / len(truth), field="value"),
+        options=OutputOptions(formats=("jsonl", "parquet"), write_rejected=True),
+        watch=lambda state: reporter.advance(state.records) if state.phase == "score" else None,
     )
     seconds = time.monotonic() - started
-    return evaluate(list(kept_ids(out)), truth), tokens, tokens / seconds
+    return evaluate(list(kept_ids(out)), truth), report, seconds
 
 
 def _counted(documents: list[Document], reporter: Reporter) -> Iterator[Document]:

@@ -1,48 +1,90 @@
 """``curator filter``: any text source in, kept and rejected shards out, with a manifest written last.
 
-The identity of a job is the scorer, the policy, the output's layout, the sources with their sizes, and the fields read. It is
-compared before any model is loaded: the same job again does nothing, another job into the same folder is refused.
+The same command again goes on where an interrupted one stopped, and does nothing when it is finished; another job into the same
+folder is refused. ``--from-scores`` selects again from the scores of a finished job, without a model.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from curator.cli import options, scorers
-from curator.cli.console import ConsoleReporter, FilterMeter, remark, say, show_table
+from curator.cli.console import FilterMeter, remark, say, show_table
 from curator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from curator.filtering.output import Manifest
+    from curator.filtering.output import Manifest, OutputOptions
+    from curator.filtering.policy import Policy
     from curator.filtering.tally import FilterReport
-    from curator.text.sources import SourceOptions
 
-STDIN = "-"
 SHOWN_FILES = 12
+Window = Literal["document_mean", "document_max", "window"]
 
 
 def filter_(
-    sources: options.Sources,
     out: Annotated[Path, typer.Option(help="A new folder for the output.", metavar="DIR")],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...",
+            help="JSONL (.gz, .zst), Parquet, a folder, a glob, s3://..., hf:NAME, env:DOMAIN, or - for stdin.",
+        ),
+    ] = None,
     neuron_set: scorers.NeuronSetPlace = None,
+    from_scores: Annotated[
+        Path | None, typer.Option(help="Select again from the scores of this finished output.", metavar="DIR")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep documents that score at least this.")] = None,
     keep_fraction: Annotated[float | None, typer.Option(help="Keep this fraction of the documents, the best.")] = None,
     token_budget: Annotated[str | None, typer.Option(help="Keep the best within so many tokens, e.g. 16M.")] = None,
+    precision: Annotated[
+        float | None, typer.Option(help="Keep by the threshold that is certified to reach this precision.")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Keep by the threshold that is certified to reach this recall.")
+    ] = None,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Share of the target in the pool, for --precision, where it is known.")
+    ] = None,
     by: Annotated[Literal["probability", "value"], typer.Option(help="Calibrated or raw score.")] = "probability",
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(help="A target domain and its weight in the token budget; repeat.", metavar="DOMAIN=WEIGHT"),
+    ] = None,
+    soft: Annotated[float, typer.Option(help="Width of a zone around the cut in which documents are drawn.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of that draw.", min=0)] = 0,
+    drop_duplicates: Annotated[bool, typer.Option(help="Of documents with one text keep the best.")] = False,
+    near_duplicates: Annotated[
+        float | None, typer.Option(help="Of documents that are this similar keep the best, e.g. 0.8.")
+    ] = None,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(help="Drop documents that share text with this evaluation file; repeat.", metavar="FILE"),
+    ] = None,
+    window: Annotated[int, typer.Option(help="Score longer documents in windows of so many characters.", min=0)] = 0,
+    window_rule: Annotated[
+        Window, typer.Option(help="Decide a document by its windows' mean or maximum, or each window alone.")
+    ] = "document_mean",
     domain: scorers.Domain = None,
     method: scorers.Method = None,
     model: scorers.Model = None,
+    max_depth: Annotated[
+        int | None, typer.Option(help="Read at most so many layers, where the set was fitted for it too.", min=1)
+    ] = None,
     remote: scorers.Remote = None,
     token: scorers.Token = "",
     tls: scorers.Tls = False,
-    formats: Annotated[list[str] | None, typer.Option("--format", help="jsonl (zstd) or parquet; repeat.")] = None,
-    rejected: Annotated[bool, typer.Option(help="Write the rejected documents too, with their reasons.")] = True,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="jsonl (zstd), parquet or arrow; repeat.")
+    ] = None,
+    rejected: Annotated[bool, typer.Option(help="Write the rejected documents too, with their reasons.")] = False,
     shard_size: Annotated[str, typer.Option(help="Size of a shard before compression.")] = "128MiB",
+    piece_size: Annotated[str, typer.Option(help="About how much input is one step of the job.")] = "64MiB",
+    workers: Annotated[int, typer.Option(help="Processes, each with a model of its own.", min=1)] = 1,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Processes here, or a Ray cluster.")] = "local",
     text_field: options.TextField = "text",
     id_field: options.IdField = "id",
     domain_field: options.DomainField = "domain",
@@ -50,14 +92,35 @@ def filter_(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
-    """Keep the documents of a source that a neuron set speaks for."""
-    from curator.filtering.job import filter_stream, score_stream
-    from curator.filtering.output import OutputOptions, finished_report
+    """Keep the documents of a source that a neuron set speaks for; run it again to go on after an interruption."""
+    from curator.filtering.output import OutputOptions, is_finished
     from curator.filtering.policy import Policy
-    from curator.text.sources import SourceOptions, open_sources
 
+    wanted = ""
+    if precision is not None or recall is not None:
+        if threshold is not None or from_scores or remote or neuron_set is None or by != "probability":
+            raise ConfigError(
+                "A wanted precision or recall needs --neuron-set, and neither a threshold nor raw values."
+            )
+        chosen = scorers.threshold_for(neuron_set, domain, method, max_depth, precision, recall, prevalence)
+        remark(chosen.sentence)
+        threshold, wanted = chosen.threshold, f"{chosen.wanted} {precision or recall}"
     budget = options.parse_count(token_budget) if token_budget else None
-    policy = Policy(threshold=threshold, keep_fraction=keep_fraction, token_budget=budget, field=by)
+    shares = tuple(_share(text) for text in mix or ())
+    policy = Policy(
+        threshold=threshold,
+        keep_fraction=keep_fraction,
+        token_budget=budget,
+        field=by,
+        target="" if shares else domain or "",
+        targets=shares,
+        soft_width=soft,
+        seed=seed,
+        drop_duplicates=drop_duplicates,
+        near_duplicates=near_duplicates,
+        windows=window_rule,
+        wanted=wanted,
+    )
     layout = OutputOptions.model_validate(
         {
             "formats": tuple(dict.fromkeys(formats or ["jsonl"])),
@@ -65,66 +128,89 @@ def filter_(
             "write_rejected": rejected,
         }
     )
-    fields = SourceOptions(
-        text_field=text_field, id_field=id_field, domain_field=domain_field, source_field=source_field
-    )
-    chosen = scorers.chosen_scorer(
-        neuron_set,
-        model=model,
-        domain=domain,
-        method=method,
-        device=device,
-        dtype=dtype,
-        remote=remote,
-        token=token,
-        tls=tls,
-    )
-    with chosen as choice:
-        context = {**choice.identity, **source_identity(sources, fields)}
-        finished = finished_report(out, policy, layout, context)
-        if finished is not None:
-            _require_comparable(sources, out)
-            remark(f"{out} already holds this job, finished; nothing was read or written")
-            _show(finished, out)
-            return
-        records = open_sources(sources, fields)
-        with ConsoleReporter() as reporter:
-            scorer = choice.load(reporter)
-        with FilterMeter() as meter:
-            scored = score_stream(records, scorer, batch_documents=choice.batch_documents)
-            report = filter_stream(scored, policy, out, options=layout, context=context, progress=meter)
-    remark(meter.summary(report))
+    before = is_finished(out)
+    if from_scores is not None:
+        if sources or neuron_set or remote:
+            raise ConfigError("With --from-scores the sources and the scorer are those of that output; leave them out.")
+        report = _reselect(from_scores, out, policy, layout, workers, engine)
+    else:
+        targets = [share.name for share in shares] or ([domain] if domain else [])
+        factory = scorers.chosen_scorer(
+            neuron_set,
+            model=model,
+            targets=targets,
+            method=method,
+            max_depth=max_depth,
+            device=device,
+            dtype=dtype,
+            remote=remote,
+            token=token,
+            tls=tls,
+        )
+        fields = {"text_field": text_field, "id_field": id_field, "domain_field": domain_field}
+        settings = {
+            "source_options": {**fields, "source_field": source_field},
+            "decontaminate": decontaminate or (),
+            "window_characters": window,
+            "piece_bytes": options.parse_size(piece_size),
+            "workers": workers,
+            "engine": engine,
+        }
+        report = _filter(sources or [], factory, out, policy, layout, settings)
+    if before:
+        remark(f"{out} already holds this job, finished; nothing was scored or written")
     _show(report, out)
 
 
-def source_identity(sources: Sequence[str], fields: SourceOptions) -> dict[str, str]:
-    """What is read: the URIs as given, the fields, and the bytes of local files, so that a file that grew is another job."""
-    return {
-        "sources": json.dumps(list(sources), ensure_ascii=False),
-        "source_bytes": json.dumps([_local_bytes(source) for source in sources]),
-        "source_fields": fields.model_dump_json(),
-    }
+def _filter(
+    sources: list[str], factory: Any, out: Path, policy: Policy, layout: OutputOptions, settings: dict[str, Any]
+) -> FilterReport:
+    from curator.offline import filter_dataset
+    from curator.text.rows import SourceOptions
 
-
-def _local_bytes(source: str) -> int | None:
-    """Size of everything that a URI stands for on this disk; None for other places."""
-    from curator.text.uris import Scheme, find_files, parse_uri
-
-    parsed = parse_uri(source)
-    if parsed.scheme is not Scheme.FILE:
-        return None
-    found = [
-        path for place in find_files(parsed.location) for path in ([place] if place.is_file() else place.rglob("*"))
-    ]
-    return sum(path.stat().st_size for path in found if path.is_file())
-
-
-def _require_comparable(sources: Sequence[str], out: Path) -> None:
-    if STDIN in sources:
-        raise ConfigError(
-            f"{out} holds a finished job, and whether standard input is the same text as then cannot be known; name a new "
-            "folder."
+    fields = SourceOptions(**settings.pop("source_options"))
+    with _resumable(out), FilterMeter() as meter:
+        report = filter_dataset(
+            sources, factory, out, policy, options=layout, source_options=fields, watch=meter, **settings
         )
+    if meter.scored:
+        remark(meter.scored)
+    return report
+
+
+def _reselect(
+    finished: Path, out: Path, policy: Policy, layout: OutputOptions, workers: int, engine: Literal["local", "ray"]
+) -> FilterReport:
+    from curator.offline import reselect_dataset
+
+    with _resumable(out), FilterMeter() as meter:
+        return reselect_dataset(finished, out, policy, options=layout, workers=workers, engine=engine, watch=meter)
+
+
+class _resumable:  # noqa: N801 - reads as a statement
+    """Says on Ctrl-C how the job goes on."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def __enter__(self) -> None:
+        """Nothing yet."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            remark(f"what is done is kept in {self._out}.work; the same command goes on from there")
+
+
+def _share(text: str) -> Any:
+    from curator.filtering.policy import TargetShare
+
+    name, separator, weight = text.rpartition("=")
+    if not separator:
+        raise ConfigError(f"{text!r} names no domain and weight; write for example --mix law=2 --mix medicine=1.")
+    try:
+        return TargetShare(name=name, weight=float(weight))
+    except ValueError as error:
+        raise ConfigError(f"{weight!r} in --mix {text} is no number; write for example --mix law=2.") from error
 
 
 def _show(report: FilterReport, out: Path) -> None:
@@ -139,8 +225,9 @@ def _show(report: FilterReport, out: Path) -> None:
         ("scored in all", report.documents_in, report.tokens_in),
     ]
     show_table(f"Filtered by {manifest.context['neuron_set']}", ("documents", "count", "tokens"), rows)
-    if report.cutoff is not None:
-        say(f"cutoff   {report.cutoff:.6g} ({manifest.policy.field})")
+    for name, target in report.targets.items():
+        if target.cutoff is not None:
+            say(f"cutoff   {target.cutoff:.6g} ({manifest.policy.field}, {name}, {target.rows_kept:,} kept)")
     _show_files(manifest, out)
 
 

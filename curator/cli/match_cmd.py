@@ -16,20 +16,19 @@ import typer
 from curator.cli import options
 from curator.cli.atlas_sources import AtlasSource
 from curator.cli.console import ConsoleReporter, say, show_table
-from curator.cli.identify_cmd import require_replaceable, show_neuron_set
-from curator.cli.match_modes import Mode, matcher_for
+from curator.cli.match_modes import Mode, matcher_for, require_models
 from curator.cli.match_output import pair_rows, summary, write_pairs
+from curator.cli.neuron_sets import folder_of_new_set, show_rosetta_counts, show_saved
 from curator.errors import ConfigError
+from curator.neuronset.places import find_neuron_set, model_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from curator.cli.match_output import Pair
-    from curator.neuronset.artifact import NeuronSetManifest
     from curator.rosetta.neurons import RosettaNeurons
     from curator.settings import MatchSettings
 
-RuleName = Literal["paper", "strict", "universal"]
 SHOWN_PAIRS = 20
 
 
@@ -47,7 +46,7 @@ def match(
     probe: options.ProbeFile = None,
     domain: options.Domains = None,
     tokens_per_domain: options.TokensPerDomain = None,
-    rule: Annotated[RuleName, typer.Option(help="Which of the three sets the top pairs are from.")] = "strict",
+    rule: Annotated[options.RuleName, typer.Option(help="Which of the three sets the top pairs are from.")] = "strict",
     intersect: Annotated[
         Literal["star", "clique"] | None, typer.Option(help="Partners in every peer, or matched with each other too.")
     ] = None,
@@ -72,32 +71,25 @@ def match(
     parquet: Annotated[Path | None, typer.Option(help="Write all pairs here.", metavar="FILE")] = None,
 ) -> None:
     """Match models neuron by neuron, or carry a neuron set to another model."""
-    dials = options.identify_settings(
-        settings,
-        atlas=options.known(sketch_dimensions=sketch_dimensions, seed=seed),
-        match=options.known(seed=seed, intersect=intersect),
+    dials = options.dials(
+        settings, seed=seed, sketch_dimensions=sketch_dimensions, match=options.known(intersect=intersect)
     )
-    text = options.ProbeChoice(probe, domain or [], tokens_per_domain, seed)
-    source = AtlasSource(text, dials.atlas, device, dtype)
+    source = AtlasSource(options.ProbeChoice(probe, domain, tokens_per_domain, seed), dials.atlas, device, dtype)
     if carry or to:
         if not (carry and to) or anchor or peer:
             raise ConfigError("Carrying takes --carry SET and --to MODEL, and neither an anchor nor peers.")
-        _carry(
-            carry,
-            to,
-            name,
-            out,
-            source,
-            dials.match,
-            options.known(partners=partners, min_rho=min_rho, max_q=max_q, refine=refine),
-        )
+        given = options.known(partners=partners, min_rho=min_rho, max_q=max_q, refine=refine)
+        _carry(carry, to, name, out, source, dials.match, given)
         return
     if anchor is None or not peer:
         raise ConfigError("Name an anchor and at least one --peer, or carry a set: --carry SET --to MODEL.")
     from curator.rosetta.neurons import find_rosetta_neurons
 
+    places = [anchor, *peer]
+    require_models(mode, places)
     with ConsoleReporter() as reporter:
-        first, *others = source.atlases([anchor, *peer], reporter)
+        corpus = source.corpus(places, reporter)
+        first, *others = source.atlases(places, corpus, reporter)
         reporter.stage("matching neurons", len(others))
         done = iter(range(len(others) + 1))
         found = find_rosetta_neurons(
@@ -105,7 +97,7 @@ def match(
             others,
             dials.match,
             on_stage=lambda _: reporter.advance(next(done)),
-            matcher=matcher_for(mode, [anchor, *peer], [first, *others], source, dials.match, reporter),
+            matcher=matcher_for(mode, places, [first, *others], corpus, source, dials.match),
         )
         pairs = pair_rows(found)
         write_pairs(found, pairs, dials, json_file=json_file, parquet=parquet)
@@ -114,17 +106,10 @@ def match(
         say(f"pairs      {path}")
 
 
-def _show(found: RosettaNeurons, pairs: Sequence[Pair], rule: RuleName) -> None:
+def _show(found: RosettaNeurons, pairs: Sequence[Pair], rule: options.RuleName) -> None:
     whole = summary(found)
-    peers = ", ".join(peer.peer.manifest.model for peer in found.peers)
-    show_table(
-        f"Rosetta neurons of {found.anchor.manifest.model} shared with {peers}",
-        ("rule", "neurons", "deranged text", "rotated layers"),
-        (
-            (name, count, whole["null_counts"].get(f"deranged_{name}"), whole["null_counts"].get(f"rotated_{name}"))
-            for name, count in whole["counts"].items()
-        ),
-    )
+    peers = [peer.peer.manifest.model for peer in found.peers]
+    show_rosetta_counts(found.anchor.manifest.model, peers, whole["counts"], whole["null_counts"])
     show_table(
         "The whole matching",
         ("what", "value"),
@@ -159,17 +144,14 @@ def _carry(
     dials: dict[str, Any],
 ) -> None:
     """Carry the set at ``place`` to another model, save it and show it."""
-    from curator.cli.scorers import model_of
     from curator.neuronset.artifact import load_neuron_set, save_neuron_set
     from curator.neuronset.transfer import transfer
     from curator.settings import TransferSettings
 
-    neuron_set = load_neuron_set(options.find_neuron_set(place))
-    model = options.model_choice(to, device=source.device, dtype=source.dtype)
+    neuron_set = load_neuron_set(find_neuron_set(place))
+    model = source.model(to)
     set_name = name or f"{neuron_set.manifest.name}-{plain_name(model.name)}"
-    folder = out or options.neuron_set_folder(set_name)
-    options.neuron_set_folder(set_name)  # a name that no server could offer is refused now, not after the work
-    require_replaceable(folder)
+    folder = folder_of_new_set(set_name, out)
     with ConsoleReporter() as reporter:
         corpus = source.probe.build(reporter)
         carried = transfer(
@@ -185,36 +167,10 @@ def _carry(
             reporter=reporter,
         )
         saved = save_neuron_set(carried, folder)
-    show_neuron_set(saved)
-    _show_origin(saved.manifest)
-    say(f"neuron set {folder}")
-    say(f"etag       {saved.etag}")
+    show_saved(saved, folder)
 
 
 def plain_name(model: str) -> str:
     """The last part of a model's name, fit to be part of a set's name."""
     last = model.rstrip("/").split("/")[-1].split(":")[-1]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last)
-
-
-def _show_origin(manifest: NeuronSetManifest) -> None:
-    origin = manifest.transferred_from
-    if origin is None:
-        return
-    found = [neuron.carried_from for neuron in manifest.neurons if neuron.carried_from]
-    show_table(
-        f"Carried from {origin.name} of {origin.model}",
-        ("neurons of the source", "dropped", "partners", "mutual matches", "mean |rho|", "worst q", "targets refined"),
-        [
-            (
-                origin.neurons,
-                len(origin.dropped),
-                len(found),
-                sum(one.mutual for one in found),
-                sum(abs(one.rho) for one in found) / len(found),
-                max(one.q for one in found),
-                len(origin.refined),
-            )
-        ],
-        left=0,
-    )

@@ -11,54 +11,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from curator.cli import options
 from curator.cli.atlas_sources import AtlasSource, atlas_in
 from curator.errors import ConfigError
 
 if TYPE_CHECKING:
     from curator.atlas.store import Atlas
-    from curator.lm.backbone import Backbone
-    from curator.neuronset.identify import Reporter
     from curator.rosetta.matching import MatchTable
     from curator.rosetta.neurons import Matcher
     from curator.settings import MatchSettings
+    from curator.text.probe import ProbeCorpus
 
 Mode = Literal["sketch", "second-pass", "exact", "shared"]
+
+
+def require_models(mode: Mode, places: Sequence[str]) -> None:
+    """Raise ConfigError when a mode runs the models and one of them is given as the folder of its atlas."""
+    folders = [place for place in places if atlas_in(place) is not None]
+    if mode != "sketch" and folders:
+        raise ConfigError(f"--mode {mode} runs the models again; name the model in place of its atlas {folders[0]}.")
 
 
 def matcher_for(
     mode: Mode,
     places: Sequence[str],
     atlases: Sequence[Atlas],
+    corpus: ProbeCorpus | None,
     source: AtlasSource,
     settings: MatchSettings,
-    reporter: Reporter,
 ) -> Matcher | None:
     """What finds the anchor's matches with a peer; None for the sketch. The anchor comes first in ``places`` and ``atlases``.
 
-    Raises ConfigError when a model is given as the folder of its atlas.
+    ``corpus`` is what the atlases were built from; only the sketch does without (see ``require_models``).
     """
-    if mode == "sketch":
+    if mode == "sketch" or corpus is None:
         return None
-    folders = [place for place in places if atlas_in(place) is not None]
-    if folders:
-        raise ConfigError(f"--mode {mode} runs the models again; name the model in place of its atlas {folders[0]}.")
     from curator.rosetta.exact import exact_matches
     from curator.rosetta.second_pass import match_with_second_pass
 
-    corpus = source.probe.build(reporter)
     names = {id(atlas): place for place, atlas in zip(places, atlases, strict=True)}
-    anchor, anchor_model = atlases[0], _loaded(places[0], source)
+    anchor, anchor_model = atlases[0], source.model(places[0]).load()
 
     def match(peer: Atlas) -> MatchTable:
-        models = anchor_model, _loaded(names[id(peer)], source)
+        models = anchor_model, source.model(names[id(peer)]).load()
         if mode == "second-pass":
             return match_with_second_pass(models, (anchor, peer), corpus, settings)
         spans = "shared" if mode == "shared" else "universal"
         return exact_matches(*models, corpus, source.settings, settings, spans=spans)
 
     return match
-
-
-def _loaded(place: str, source: AtlasSource) -> Backbone:
-    return options.model_choice(place, device=source.device, dtype=source.dtype).load()

@@ -125,14 +125,8 @@ def _write_parquet(pairs: Sequence[Pair], target: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {
-        "str": pa.string(),
-        "float": pa.float64(),
-        "float | None": pa.float64(),
-        "int": pa.int64(),
-        "bool": pa.bool_(),
-    }
-    schema = pa.schema([(name, kinds[str(kind)]) for name, kind in Pair.__annotations__.items()])
+    kinds = {"str": pa.string(), "float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
+    schema = pa.schema([(n, kinds[str(kind).removesuffix(" | None")]) for n, kind in Pair.__annotations__.items()])
     table = pa.Table.from_pylist([asdict(pair) for pair in pairs], schema=schema)
     with atomic_file(target) as handle:
         pq.write_table(table, handle)

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what becomes of them: a probe corpus, settings, models, names of neuron sets.
+"""Options that several verbs share, and what becomes of them: a probe corpus, settings, models, folders of artifacts.
 
 One dial file, ``--settings``, holds any field of ``curator.settings`` in the tables ``[atlas]``, ``[match]`` and
 ``[neuron_set]``; an option on the command line wins over it. Importing this costs nothing: everything heavy is loaded by the
@@ -12,12 +12,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from curator.errors import ArtifactNotFoundError, ConfigError, SourceNotFoundError
-from curator.files import curator_home
+from curator.errors import ConfigError, SourceNotFoundError
+from curator.files import curator_home, read_json
 
 if TYPE_CHECKING:
     from curator.neuronset.identify import IdentifySettings, ModelChoice, Reporter
@@ -45,6 +45,13 @@ Workers = Annotated[
     int, typer.Option(help="Processes that make a missing atlas; each holds the model, on the next GPU if any.", min=1)
 ]
 SketchDimensions = Annotated[int | None, typer.Option(help="Numbers per neuron signature.", min=64)]
+RuleName = Literal["paper", "strict", "universal"]
+Targets = Annotated[list[str], typer.Option("--target", help="A domain to filter for; repeat.", metavar="DOMAIN")]
+SetName = Annotated[str | None, typer.Option("--name", help="Name of the neuron set; the targets' names by default.")]
+SetFolder = Annotated[Path | None, typer.Option("--out", help="Folder of the set; $CURATOR_HOME/neuron-sets/NAME.")]
+MaxNeurons = Annotated[int | None, typer.Option(help="Most neurons in the set.", min=1)]
+MaxDepth = Annotated[int | None, typer.Option(help="Use the first so many layers only, for speed.", min=1)]
+ChosenRule = Annotated[RuleName | None, typer.Option("--rule", help="Which Rosetta neurons to choose from.")]
 Sources = Annotated[
     list[str],
     typer.Argument(
@@ -58,7 +65,6 @@ SourceField = Annotated[str, typer.Option(help="Field with the work that a docum
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGTB]?i?)(B?)")
 _POWER = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TABLES = ("atlas", "match", "neuron_set")
 
 
@@ -67,7 +73,7 @@ class ProbeChoice:
     """How the user named the probe corpus."""
 
     file: Path | None
-    domains: Sequence[str]
+    domains: Sequence[str] | None
     tokens_per_domain: int | None
     seed: int | None
 
@@ -80,7 +86,7 @@ class ProbeChoice:
         given = known(tokens_per_domain=self.tokens_per_domain, seed=self.seed)
         spec = load_probe_spec(self.file).model_copy(update=given) if self.file else None
         reporter.stage("reading the probe corpus")
-        return build_probe(spec or parse_probe_pairs(self.domains, **given))
+        return build_probe(spec or parse_probe_pairs(self.domains or (), **given))
 
 
 def known(**values: Any) -> dict[str, Any]:
@@ -104,6 +110,14 @@ def identify_settings(file: Path | None, **given: Mapping[str, Any]) -> Identify
         match=MatchSettings(**merged["match"]),
         neuron_set=NeuronSetSettings(**merged["neuron_set"]),
     )
+
+
+def dials(
+    file: Path | None, *, seed: int | None = None, sketch_dimensions: int | None = None, **given: Mapping[str, Any]
+) -> IdentifySettings:
+    """``identify_settings`` with the options that verbs share; the seed goes into every table."""
+    given["atlas"] = known(sketch_dimensions=sketch_dimensions)
+    return identify_settings(file, **{name: {**given.get(name, {}), **known(seed=seed)} for name in _TABLES})
 
 
 def _tables(file: Path | None) -> dict[str, dict[str, Any]]:
@@ -133,22 +147,11 @@ def atlas_folder() -> Path:
     return curator_home() / "atlases"
 
 
-def neuron_set_folder(name: str) -> Path:
-    """Where a set of this name is kept. Raises ConfigError for a name that is not plain."""
-    if not _PLAIN_NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} cannot name a neuron set; use letters, digits, dots, dashes and underscores.")
-    return curator_home() / "neuron-sets" / name
-
-
-def find_neuron_set(place: str) -> Path:
-    """The folder of a set that is named by its path or by its name. Raises ArtifactNotFoundError when there is none."""
-    path = Path(place).expanduser()
-    if path.is_dir():
-        return path
-    kept = neuron_set_folder(place) if _PLAIN_NAME.fullmatch(place) else path
-    if not kept.is_dir():
-        raise ArtifactNotFoundError(f"There is no neuron set at {kept}; make one with `curator identify`.")
-    return kept
+def holds(folder: Path, kind: str) -> bool:
+    """Whether a folder has the manifest of an artifact whose format begins with ``kind``, finished or damaged."""
+    manifest = folder / "manifest.json"
+    stored = read_json(manifest) if manifest.is_file() else None
+    return isinstance(stored, dict) and str(stored.get("format")).startswith(kind)
 
 
 def parse_size(text: str) -> int:

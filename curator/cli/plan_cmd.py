@@ -55,7 +55,7 @@ def plan(
     from curator.lm.backbone import computing_device, computing_dtype
     from curator.lm.shape import shape_of
 
-    dials = options.identify_settings(settings, atlas=options.known(sketch_dimensions=sketch_dimensions))
+    dials = options.dials(settings, sketch_dimensions=sketch_dimensions)
     text = Text(_count(tokens), window)
     place = computing_device(device)
     computing = computing_dtype(dtype, place)

@@ -24,10 +24,11 @@ from curator.cli import options, scorers
 from curator.cli.console import ConsoleReporter, remark
 from curator.errors import ConfigError
 from curator.files import atomic_file
-from curator.records import Rejection, Score
+from curator.records import Rejection
 
 if TYPE_CHECKING:
-    from curator.filtering.job import Scored
+    from curator.filtering.batches import Result
+    from curator.records import Document
 
 Write = Callable[[dict[str, Any]], None]
 _ROW_GROUP = 16_384
@@ -51,15 +52,15 @@ def score(
     dtype: options.Dtype = "auto",
 ) -> None:
     """Score every document of a source."""
-    from curator.filtering.job import score_stream
+    from curator.filtering.batches import score_stream
     from curator.text.sources import SourceOptions, open_sources
 
     counts: Counter[str] = Counter()
     records = open_sources(sources, SourceOptions(text_field=text_field, id_field=id_field))
-    chosen = scorers.chosen_scorer(
+    factory = scorers.chosen_scorer(
         neuron_set,
         model=model,
-        domain=domain,
+        targets=(domain,) if domain else (),
         method=method,
         device=device,
         dtype=dtype,
@@ -67,10 +68,11 @@ def score(
         token=token,
         tls=tls,
     )
-    with chosen as choice, open_output(out) as write:
+    with open_output(out) as write:
         with ConsoleReporter() as reporter:
-            scorer = choice.load(reporter)
-        for item in score_stream(records, scorer, batch_documents=choice.batch_documents):
+            reporter.stage(f"loading {factory.identity.neuron_set}")
+            scorer = factory(0)
+        for item in score_stream(records, scorer):
             row = as_row(item)
             counts[row.get("rejected", "scored")] += 1
             write(row)
@@ -79,14 +81,14 @@ def score(
         remark(f"wrote {out}")
 
 
-def as_row(item: Scored | Rejection) -> dict[str, Any]:
+def as_row(item: tuple[Document, Result] | Rejection) -> dict[str, Any]:
     """A result as it is written."""
     if isinstance(item, Rejection):
         return {"place": item.place, "rejected": str(item.reason), "detail": item.detail}
     document, result = item
-    if isinstance(result, Score):
-        return {**asdict(result), "document_id": document.id}
-    return {"document_id": document.id, "rejected": str(result.reason), "detail": result.detail}
+    if isinstance(result, Rejection):
+        return {"document_id": document.id, "rejected": str(result.reason), "detail": result.detail}
+    return {**asdict(result[0]), "document_id": document.id}
 
 
 @contextmanager

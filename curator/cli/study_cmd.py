@@ -67,14 +67,10 @@ def study(
     from curator.scaling.points import Study
     from curator.scaling.study import measure_group
 
-    dials = options.identify_settings(
-        settings,
-        atlas=options.known(sketch_dimensions=sketch_dimensions, seed=seed),
-        match=options.known(seed=seed),
-    )
+    dials = options.dials(settings, seed=seed, sketch_dimensions=sketch_dimensions)
     found = Study.load(append) if append else None
     with ConsoleReporter() as reporter:
-        corpus = options.ProbeChoice(probe, domain or [], tokens_per_domain, seed).build(reporter)
+        corpus = options.ProbeChoice(probe, domain, tokens_per_domain, seed).build(reporter)
         for one in groups:
             anchor, *peers = (options.model_choice(name, device=device, dtype=dtype) for name in one.models)
             point, models = measure_group(

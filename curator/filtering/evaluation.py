@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curator.filtering.output import load_manifest
-from curator.filtering.shards import SUFFIXES, read_shard
+from curator.filtering.shards import read_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,8 @@ def evaluate(kept_ids: Iterable[str], truth: Mapping[str, bool]) -> Evaluation:
 
 def kept_ids(out: Path) -> Iterator[str]:
     """Ids of the kept documents of a finished output, in order. Raises ArtifactError when it is missing or damaged."""
-    manifest = load_manifest(out)
-    suffix = SUFFIXES[manifest.formats[0]]
-    for shard in manifest.files:
-        if shard.name.startswith("kept/") and shard.name.endswith(suffix):
-            yield from (record["id"] for record in read_shard(out / shard.name))
+    for shard in load_manifest(out).shards("kept"):
+        yield from (record["id"] for record in read_shard(out / shard.name))
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -1,12 +1,19 @@
-"""One decision as a JSON record, and back: what a line of a shard or of the spill file holds.
+"""One document on its way into a shard, as a JSON record, and back: what a line of a shard holds.
 
 The user's fields stay at the top level, untouched; ours carry the prefix ``curator_`` and are always present, so that every
 shard has one schema. A metadata field whose name is taken (``id``, ``text``, ``domain``, ``source``, ``curator_*``) moves
 into ``curator_metadata``, where ``metadata_of`` finds it again: nothing of the user's is ever overwritten, and the output of
 one filter can be the input of the next.
 
-Cost: one JSON encoding per record, 10 to 20 microseconds for 3 kB of text. Values that JSON cannot hold are written as
-text (dates in ISO form, bytes in base64) and NaN as null. It does not know files or shards.
+    curator_target         the target that the row was kept for, "" where it was not kept
+    curator_score          raw score for that target; for a row that was not kept, the one of the highest probability
+    curator_probability, curator_tokens, curator_neurons      of the same score
+    curator_probabilities  the probability for each target, where a job has several
+    curator_reason, curator_detail                            why a row was not kept, "" where it was
+
+Cost: one JSON encoding per record, 10 to 20 microseconds for 3 kB of text. What JSON cannot hold does not survive as it was:
+dates and times become ISO text, bytes base64, decimals and other types their text, tuples and sets lists, keys text, NaN and
+infinities null; numbers, text, lists and nested records come through untouched. It does not know files or shards.
 """
 
 from __future__ import annotations
@@ -18,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curator.records import Decision, Document, RejectReason, Score
+from curator.records import Document, Score
 
 DOCUMENT_FIELDS = ("id", "text", "domain", "source")
 OWN_PREFIX = "curator_"
@@ -27,18 +34,36 @@ MOVED = "curator_metadata"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A decision on its way to a shard; ``detail`` explains a failed scoring."""
+    """A decided document: its scores in the order of the job's targets (none where it was not scored) and the verdict."""
 
-    decision: Decision
+    document: Document
+    scores: Mapping[str, Score]
+    target: str = ""
+    """Target that the row was kept for; empty where it was not kept."""
+    reason: str = ""
     detail: str = ""
+
+    @property
+    def shown(self) -> Score | None:
+        """The score that the single columns show: of the target, else the one of the highest probability."""
+        if self.target:
+            return self.scores.get(self.target)
+        return max(self.scores.values(), key=lambda score: score.probability, default=None)
+
+
+def user_record(document: Document) -> dict[str, object]:
+    """The user's part of a record; its length as a JSON line is the size by which shards are packed."""
+    record: dict[str, object] = {name: getattr(document, name) for name in DOCUMENT_FIELDS}
+    record.update((name, value) for name, value in document.metadata.items() if not _is_taken(name))
+    if moved := {name: value for name, value in document.metadata.items() if _is_taken(name)}:
+        record[MOVED] = moved
+    return record
 
 
 def to_record(row: Row) -> dict[str, object]:
     """The JSON object of one row: document, metadata at the top level, then our ``curator_`` fields."""
-    document = row.decision.document
-    record: dict[str, object] = {name: getattr(document, name) for name in DOCUMENT_FIELDS}
-    moved = {name: value for name, value in document.metadata.items() if _is_taken(name)}
-    record.update((name, value) for name, value in document.metadata.items() if name not in moved)
+    record = user_record(row.document)
+    moved = record.pop(MOVED, None)
     record.update(own_fields(row))
     if moved:
         record[MOVED] = moved
@@ -47,15 +72,19 @@ def to_record(row: Row) -> dict[str, object]:
 
 def own_fields(row: Row) -> dict[str, object]:
     """Our fields of one row. Absent texts are empty, not null: a column of nulls would have no type for readers."""
-    score, reason = row.decision.score, row.decision.reason
-    return {
+    score = row.shown
+    fields: dict[str, object] = {
+        "curator_target": row.target,
         "curator_score": score.value if score else None,
         "curator_probability": score.probability if score else None,
         "curator_tokens": score.tokens if score else None,
         "curator_neurons": list(score.top_neurons) if score else [],
-        "curator_reason": str(reason) if reason else "",
+        "curator_reason": row.reason,
         "curator_detail": row.detail,
     }
+    if len(row.scores) > 1:
+        fields["curator_probabilities"] = {target: score.probability for target, score in row.scores.items()}
+    return fields
 
 
 def metadata_of(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,22 +104,6 @@ def to_line(value: object) -> bytes:
 def metadata_json(document: Document) -> str:
     """All metadata of a document as one JSON string, for formats with a fixed schema."""
     return to_line(dict(document.metadata)).decode().rstrip("\n")
-
-
-def to_spill(row: Row) -> bytes:
-    """One line of the spill file: everything that is known of a document before the selection."""
-    document, score = row.decision.document, row.decision.score
-    identity = [getattr(document, name) for name in DOCUMENT_FIELDS]
-    numbers = [score.value, score.probability, score.tokens, list(score.top_neurons)] if score else None
-    return to_line([identity, dict(document.metadata), numbers, row.decision.reason, row.detail])
-
-
-def from_spill(line: bytes) -> Row:
-    """The row that ``to_spill`` wrote, undecided rows as not kept and without a reason."""
-    (name, text, domain, source), metadata, numbers, reason, detail = json.loads(line)
-    score = Score(name, numbers[0], numbers[1], numbers[2], tuple(numbers[3])) if numbers else None
-    document = Document(name, text, domain, source, metadata)
-    return Row(Decision(document, score, kept=False, reason=RejectReason(reason) if reason else None), detail)
 
 
 def _is_taken(name: str) -> bool:

@@ -1,15 +1,11 @@
-"""Shards that are the same bytes on every run: ``kept-00000.jsonl.zst``, ``kept-00000.parquet`` and so on.
-
-A writer gathers rows until the next one would take the shard over its target size, measured as uncompressed JSON lines, then
-writes the shard in every wanted format; so both formats share their boundaries, which depend on the rows alone. A row larger
-than the target gets a shard of its own. Each file appears by an atomic rename, and nothing is open between two shards.
+"""The files of output shards: ``kept-00000.jsonl.zst``, ``.parquet`` and ``.arrow``, the same bytes on every run.
 
     .jsonl.zst  one zstd frame of fixed level with content size and checksum, single-threaded; one JSON record per line
     .parquet    zstd, row groups of 1,000 rows, one fixed schema with the metadata as a JSON string
+    .arrow      an Arrow stream of the same schema in batches of 1,000 rows, as ``save_to_disk`` of ``datasets`` writes them
 
-Cost: the rows of one open shard in memory (about its target size for each format), zstd level 3, and one more read of the
-compressed file for its SHA-256. Parquet bytes also depend on the pyarrow version, which it writes into the footer.
-It does not know policies.
+Cost: zstd level 3, and one more read of the compressed file for its SHA-256. Parquet bytes also depend on the pyarrow version,
+which it writes into the footer. It does not know which rows belong together: see ``packing``.
 """
 
 from __future__ import annotations
@@ -19,17 +15,16 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal
 
 import zstandard
 
 from curator import fingerprint
 from curator.errors import ArtifactError, MissingExtraError
-from curator.files import atomic_file
 from curator.filtering.rows import DOCUMENT_FIELDS, Row, metadata_json, own_fields, to_line, to_record
 
-ShardFormat = Literal["jsonl", "parquet"]
-SUFFIXES: dict[ShardFormat, str] = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
+ShardFormat = Literal["jsonl", "parquet", "arrow"]
+SUFFIXES: dict[ShardFormat, str] = {"jsonl": ".jsonl.zst", "parquet": ".parquet", "arrow": ".arrow"}
 DEFAULT_SHARD_BYTES = 128 << 20
 _ZSTD_LEVEL = 3
 _ROW_GROUP = 1_000
@@ -50,67 +45,20 @@ class ShardInfo:
         return asdict(self)
 
 
-class ShardWriter:
-    """Writes rows of one kind (``kept`` or ``rejected``) into numbered shards of a folder; ``shards`` lists the finished ones.
-
-    Use as a context manager: leaving it without an error writes the last shard, leaving it with one writes nothing more.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        kind: str,
-        formats: Sequence[ShardFormat] = ("jsonl",),
-        *,
-        target_bytes: int = DEFAULT_SHARD_BYTES,
-    ) -> None:
-        self.shards: list[ShardInfo] = []
-        self._folder = folder
-        self._kind = kind
-        self._formats = formats
-        self._target_bytes = target_bytes
-        self._rows: list[Row] = []  # filled for Parquet alone, as the lines are for JSONL
-        self._lines: list[bytes] = []
-        self._documents = self._tokens = self._bytes = 0
-        self._number = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is None:
-            self._close_shard()
-
-    def write(self, row: Row) -> None:
-        """Add one row; writes a shard first when the row would not fit into the present one."""
-        line = to_line(to_record(row))
-        if self._documents and self._bytes + len(line) > self._target_bytes:
-            self._close_shard()
-        if "parquet" in self._formats:
-            self._rows.append(row)
-        if "jsonl" in self._formats:
-            self._lines.append(line)
-        self._documents += 1
-        self._tokens += row.decision.score.tokens if row.decision.score else 0
-        self._bytes += len(line)
-
-    def _close_shard(self) -> None:
-        if not self._documents:
-            return
-        for kind_of_file in self._formats:
-            path = self._folder / self._kind / f"{self._kind}-{self._number:05d}{SUFFIXES[kind_of_file]}"
-            with atomic_file(path) as handle:
-                write_jsonl(handle, self._lines) if kind_of_file == "jsonl" else write_parquet(handle, self._rows)
-            self.shards.append(describe(path, self._folder, documents=self._documents, tokens=self._tokens))
-        self._number += 1
-        self._rows, self._lines = [], []
-        self._documents = self._tokens = self._bytes = 0
-
-
 def describe(path: Path, root: Path, *, documents: int = 0, tokens: int = 0) -> ShardInfo:
     """Size and hash of a finished file, under its name relative to ``root``."""
     name = path.relative_to(root).as_posix()
     return ShardInfo(name, documents, tokens, path.stat().st_size, fingerprint.of_file(path))
+
+
+def write_rows(handle: IO[bytes], rows: Sequence[Row], kind: ShardFormat, targets: Sequence[str]) -> None:
+    """Write the rows of one shard in one format; columnar formats have one schema for all shards of a job."""
+    if kind == "jsonl":
+        write_jsonl(handle, [to_line(to_record(row)) for row in rows])
+    elif kind == "parquet":
+        _write_parquet(handle, rows, targets)
+    else:
+        _write_arrow(handle, rows, targets)
 
 
 def write_jsonl(handle: IO[bytes], lines: Sequence[bytes]) -> None:
@@ -121,35 +69,62 @@ def write_jsonl(handle: IO[bytes], lines: Sequence[bytes]) -> None:
             stream.write(line)
 
 
-def write_parquet(handle: IO[bytes], rows: Sequence[Row]) -> None:
-    """Write rows as one Parquet file of the fixed schema. Raises MissingExtraError without pyarrow."""
+def _write_parquet(handle: IO[bytes], rows: Sequence[Row], targets: Sequence[str]) -> None:
     pyarrow, parquet = load_pyarrow()
-    columns = [_parquet_row(row) for row in rows]
-    table = pyarrow.Table.from_pylist(columns, schema=parquet_schema(pyarrow))
-    parquet.write_table(table, handle, row_group_size=_ROW_GROUP, compression="zstd", compression_level=_ZSTD_LEVEL)
+    schema = shard_schema(pyarrow, targets)
+    options = {"compression": "zstd", "compression_level": _ZSTD_LEVEL}
+    with parquet.ParquetWriter(handle, schema, **options) as writer:
+        for batch in _batches(pyarrow, rows, schema):
+            writer.write_batch(batch)
 
 
-def parquet_schema(pyarrow: Any) -> Any:
-    """The schema of every Parquet shard, kept or rejected."""
+def _write_arrow(handle: IO[bytes], rows: Sequence[Row], targets: Sequence[str]) -> None:
+    pyarrow, _ = load_pyarrow()
+    schema = shard_schema(pyarrow, targets)
+    with pyarrow.ipc.new_stream(handle, schema) as writer:
+        for batch in _batches(pyarrow, rows, schema):
+            writer.write_batch(batch)
+
+
+def _batches(pyarrow: Any, rows: Sequence[Row], schema: Any) -> Iterator[Any]:
+    for start in range(0, len(rows), _ROW_GROUP):
+        columns = [_columns_of(row) for row in rows[start : start + _ROW_GROUP]]
+        yield pyarrow.RecordBatch.from_pylist(columns, schema=schema)
+
+
+def shard_schema(pyarrow: Any, targets: Sequence[str]) -> Any:
+    """The schema of every columnar shard of a job with these targets, kept or rejected."""
     text, real = pyarrow.string(), pyarrow.float64()
-    return pyarrow.schema(
-        [
-            *((name, text) for name in DOCUMENT_FIELDS),
-            ("metadata", text),
-            ("curator_score", real),
-            ("curator_probability", real),
-            ("curator_tokens", pyarrow.int64()),
-            ("curator_neurons", pyarrow.list_(text)),
-            ("curator_reason", text),
-            ("curator_detail", text),
-        ]
-    )
+    fields = [
+        *((name, text) for name in DOCUMENT_FIELDS),
+        ("metadata", text),
+        ("curator_target", text),
+        ("curator_score", real),
+        ("curator_probability", real),
+        ("curator_tokens", pyarrow.int64()),
+        ("curator_neurons", pyarrow.list_(text)),
+        ("curator_reason", text),
+        ("curator_detail", text),
+    ]
+    if len(targets) > 1:
+        fields.append(("curator_probabilities", pyarrow.struct([(target, real) for target in targets])))
+    return pyarrow.schema(fields)
+
+
+def _columns_of(row: Row) -> dict[str, object]:
+    document = row.document
+    return {
+        **{name: getattr(document, name) for name in DOCUMENT_FIELDS},
+        "metadata": metadata_json(document),
+        **own_fields(row),
+    }
 
 
 def read_shard(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of one shard of either format, in order. Raises ArtifactError when it is damaged."""
+    """The records of one shard of any format, in order. Raises ArtifactError when it is damaged."""
+    reader = {".parquet": _read_parquet, ".arrow": _read_arrow}.get(path.suffix, _read_jsonl)
     try:
-        yield from _read_parquet(path) if path.suffix == ".parquet" else _read_jsonl(path)
+        yield from reader(path)
     except (zstandard.ZstdError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} is damaged; run the filter again into a new folder.") from error
 
@@ -160,17 +135,8 @@ def load_pyarrow() -> tuple[Any, Any]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise MissingExtraError("Parquet needs pyarrow; install rosetta-curator[engine] or choose jsonl.") from error
+        raise MissingExtraError("Filtering needs pyarrow; install rosetta-curator[engine].") from error
     return pa, pq
-
-
-def _parquet_row(row: Row) -> dict[str, object]:
-    document = row.decision.document
-    return {
-        **{name: getattr(document, name) for name in DOCUMENT_FIELDS},
-        "metadata": metadata_json(document),
-        **own_fields(row),
-    }
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -185,5 +151,15 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_ROW_GROUP):
                 yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ArtifactError(f"{path} is damaged; run the filter again into a new folder.") from error
+
+
+def _read_arrow(path: Path) -> Iterator[dict[str, Any]]:
+    pyarrow, _ = load_pyarrow()
+    try:
+        with path.open("rb") as handle, pyarrow.ipc.open_stream(handle) as reader:
+            for batch in reader:
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
         raise ArtifactError(f"{path} is damaged; run the filter again into a new folder.") from error

@@ -1,20 +1,18 @@
 """Counts of a filter run that add up: every document that came in was kept or rejected for a reason, tokens likewise.
 
 ``FilterReport`` is a frozen value with a zero and a ``+``, so reports of parts of a corpus merge into the report of the whole,
-in any grouping. ``Tally`` is its mutable counterpart while a run goes on. Records that never became a document (``unreadable``)
-are counted apart. The score histogram has 20 equal bins of the calibrated probability on [0, 1], the same in every report.
-Cost: constant memory. It does not know where the documents went.
+in any grouping. Records that never became a document (``unreadable``) are counted apart. The score histograms, one pair per
+target, have 20 equal bins of the calibrated probability on [0, 1], the same in every report. Counting is vectorised: seconds
+for a hundred million rows. It does not know where the documents went.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from curator.errors import ArtifactError
-from curator.records import Decision, Score
 
 HISTOGRAM_BINS = 20
 HISTOGRAM_EDGES = tuple(edge / HISTOGRAM_BINS for edge in range(HISTOGRAM_BINS + 1))
@@ -22,23 +20,48 @@ _NO_BINS: tuple[int, ...] = (0,) * HISTOGRAM_BINS
 
 
 @dataclass(frozen=True, slots=True)
+class TargetReport:
+    """What was kept for one target, and how its probability is spread over kept and other scored rows.
+
+    Bin ``i`` of a histogram covers ``[HISTOGRAM_EDGES[i], HISTOGRAM_EDGES[i + 1])`` and the last bin 1 as well; a row counts
+    as kept in the histogram of the target that it was kept for. ``cutoff`` is the lowest score kept, in the policy's field.
+    """
+
+    rows_kept: int = 0
+    tokens_kept: int = 0
+    histogram_kept: tuple[int, ...] = _NO_BINS
+    histogram_rejected: tuple[int, ...] = _NO_BINS
+    cutoff: float | None = None
+
+    def __add__(self, other: TargetReport) -> TargetReport:
+        cutoffs = [cutoff for cutoff in (self.cutoff, other.cutoff) if cutoff is not None]
+        return TargetReport(
+            rows_kept=self.rows_kept + other.rows_kept,
+            tokens_kept=self.tokens_kept + other.tokens_kept,
+            histogram_kept=_summed(self.histogram_kept, other.histogram_kept),
+            histogram_rejected=_summed(self.histogram_rejected, other.histogram_rejected),
+            cutoff=min(cutoffs, default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FilterReport:
     """What a filter did, in counts; ``FilterReport()`` is the zero of ``+``.
 
-    ``rejected`` and ``unreadable`` map a reason to a count. The histograms count scored documents by probability, bin ``i``
-    covering ``[HISTOGRAM_EDGES[i], HISTOGRAM_EDGES[i + 1])`` and the last bin 1 as well. ``cutoff`` is the lowest score
-    kept, in the policy's field; None when nothing was kept.
+    Rows are what is scored and written: documents, or windows of them. A document counts as kept when at least one of its
+    rows is, and is rejected for the reason of its first row otherwise. ``rejected`` and ``unreadable`` map a reason to a
+    number of documents and of records.
     """
 
     documents_in: int = 0
     documents_kept: int = 0
+    rows_in: int = 0
+    rows_kept: int = 0
     tokens_in: int = 0
     tokens_kept: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
-    histogram_kept: tuple[int, ...] = _NO_BINS
-    histogram_rejected: tuple[int, ...] = _NO_BINS
-    cutoff: float | None = None
+    targets: Mapping[str, TargetReport] = field(default_factory=dict)
 
     @property
     def documents_rejected(self) -> int:
@@ -52,25 +75,28 @@ class FilterReport:
 
     @property
     def adds_up(self) -> bool:
-        """Whether documents in equal kept plus rejected; false only while a run is going on."""
-        return self.documents_in == self.documents_kept + self.documents_rejected
+        """Whether documents in equal kept plus rejected, and what the targets kept is what was kept."""
+        kept = (sum(one.rows_kept for one in self.targets.values()), sum(t.tokens_kept for t in self.targets.values()))
+        whole = self.documents_in == self.documents_kept + self.documents_rejected
+        return whole and kept == (self.rows_kept, self.tokens_kept)
 
     def __add__(self, other: FilterReport) -> FilterReport:
-        cutoffs = [cutoff for cutoff in (self.cutoff, other.cutoff) if cutoff is not None]
+        names = sorted({*self.targets, *other.targets})
+        zero = TargetReport()
         return FilterReport(
             documents_in=self.documents_in + other.documents_in,
             documents_kept=self.documents_kept + other.documents_kept,
+            rows_in=self.rows_in + other.rows_in,
+            rows_kept=self.rows_kept + other.rows_kept,
             tokens_in=self.tokens_in + other.tokens_in,
             tokens_kept=self.tokens_kept + other.tokens_kept,
             rejected=_merged(self.rejected, other.rejected),
             unreadable=_merged(self.unreadable, other.unreadable),
-            histogram_kept=_summed(self.histogram_kept, other.histogram_kept),
-            histogram_rejected=_summed(self.histogram_rejected, other.histogram_rejected),
-            cutoff=min(cutoffs, default=None),
+            targets={name: self.targets.get(name, zero) + other.targets.get(name, zero) for name in names},
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with the fields and the histogram's edges."""
+        """A JSON object with the fields and the histograms' edges."""
         return {**asdict(self), "histogram_edges": list(HISTOGRAM_EDGES)}
 
     @classmethod
@@ -78,66 +104,18 @@ class FilterReport:
         """Read ``to_json`` back. Raises ArtifactError when fields are missing or the bins differ."""
         try:
             fields = {name: value[name] for name in cls.__dataclass_fields__}
-            bins = {
-                name: tuple(int(count) for count in fields[name]) for name in ("histogram_kept", "histogram_rejected")
-            }
-        except (KeyError, TypeError, ValueError) as error:
+            targets = {name: _target_from_json(target) for name, target in fields["targets"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError("The report in a manifest is incomplete; run the filter again.") from error
         if list(value.get("histogram_edges", [])) != list(HISTOGRAM_EDGES):
             raise ArtifactError("The report in a manifest has other histogram bins; run the filter again.")
-        return cls(**{**fields, **bins})
+        return cls(**{**fields, "targets": targets})
 
 
-class Tally:
-    """The running counts of one run; ``report`` freezes them."""
-
-    def __init__(self) -> None:
-        self._documents_in = 0
-        self._documents_kept = 0
-        self._tokens_in = 0
-        self._tokens_kept = 0
-        self._rejected: Counter[str] = Counter()
-        self._unreadable: Counter[str] = Counter()
-        self._histogram_kept = list(_NO_BINS)
-        self._histogram_rejected = list(_NO_BINS)
-        self._cutoff: float | None = None
-
-    def came_in(self, score: Score | None) -> None:
-        """A document was read, and scored unless ``score`` is None."""
-        self._documents_in += 1
-        self._tokens_in += score.tokens if score else 0
-
-    def was_unreadable(self, reason: str) -> None:
-        """A record could not become a document."""
-        self._unreadable[reason] += 1
-
-    def was_decided(self, decision: Decision, ranked_by: float | None) -> None:
-        """A document was kept or rejected; ``ranked_by`` is the number that the policy compared."""
-        score = decision.score
-        if score:
-            histogram = self._histogram_kept if decision.kept else self._histogram_rejected
-            histogram[min(HISTOGRAM_BINS - 1, max(0, int(score.probability * HISTOGRAM_BINS)))] += 1
-        if not decision.kept:
-            self._rejected[str(decision.reason)] += 1
-            return
-        self._documents_kept += 1
-        self._tokens_kept += score.tokens if score else 0
-        if ranked_by is not None and (self._cutoff is None or ranked_by < self._cutoff):
-            self._cutoff = ranked_by
-
-    def report(self) -> FilterReport:
-        """The counts so far, frozen."""
-        return FilterReport(
-            documents_in=self._documents_in,
-            documents_kept=self._documents_kept,
-            tokens_in=self._tokens_in,
-            tokens_kept=self._tokens_kept,
-            rejected=_merged(self._rejected, {}),
-            unreadable=_merged(self._unreadable, {}),
-            histogram_kept=tuple(self._histogram_kept),
-            histogram_rejected=tuple(self._histogram_rejected),
-            cutoff=self._cutoff,
-        )
+def _target_from_json(value: Mapping[str, Any]) -> TargetReport:
+    fields = {name: value[name] for name in TargetReport.__dataclass_fields__}
+    bins = {name: tuple(int(count) for count in fields[name]) for name in ("histogram_kept", "histogram_rejected")}
+    return TargetReport(**{**fields, **bins})
 
 
 def _merged(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:

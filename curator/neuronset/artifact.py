@@ -1,7 +1,9 @@
 """The neuron set: what filtering needs of an identification, in one folder that proves what it belongs to.
 
 ``manifest.json`` names the neurons, their evidence, the scorers with their measured quality, and the fingerprints of model,
-tokenizer and probe corpus; ``neuronset.safetensors`` holds the numbers; ``signatures.faiss`` is the index of neuron signatures.
+tokenizer and probe corpus (``manifest``); ``neuronset.safetensors`` holds the numbers, among them the held-out scores that
+thresholds are chosen on (``thresholds``) and scorers for fewer layers (``depth``); ``signatures.faiss`` is the index of neuron
+signatures.
 The ``etag`` is the content hash of all three: equal etags give equal scores. A set is refused for any other model or
 tokenizer. Size: a few hundred kilobytes. It does not know how neurons were found.
 """
@@ -10,11 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import faiss
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -23,142 +25,45 @@ from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, Fi
 from curator.files import atomic_folder, read_json, write_json
 from curator.lm.backbone import Backbone
 from curator.neuronset.calibrate import Calibration
+from curator.neuronset.depth import restricted
 from curator.neuronset.features import NeuronChoice
+from curator.neuronset.manifest import (
+    FORMAT,
+    CarriedFrom,
+    DepthVariant,
+    MethodName,
+    MethodQuality,
+    NeuronEvidence,
+    NeuronSetManifest,
+    PeerEvidence,
+    TargetEvidence,
+    TargetFilter,
+    TransferredFrom,
+)
 from curator.neuronset.scorers import METHODS, Linear, Method, Signature, Single, Standardiser, build_index
+from curator.neuronset.thresholds import Chosen, HeldOut, threshold_for_precision, threshold_for_recall
 from curator.records import NeuronId
-from curator.settings import MatchSettings, NeuronSetSettings, TransferSettings
 
-FORMAT = "curator-neuron-set-1"
+__all__ = [
+    "FORMAT",
+    "CarriedFrom",
+    "DepthVariant",
+    "MethodName",
+    "MethodQuality",
+    "NeuronEvidence",
+    "NeuronSet",
+    "NeuronSetManifest",
+    "PeerEvidence",
+    "TargetEvidence",
+    "TargetFilter",
+    "TransferredFrom",
+    "best_method",
+    "load_neuron_set",
+    "save_neuron_set",
+    "unsaved_etag",
+]
+
 _MANIFEST, _TENSORS, _INDEX = "manifest.json", "neuronset.safetensors", "signatures.faiss"
-MethodName = Literal["single", "linear", "signature"]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PeerEvidence(_Frozen):
-    """A chosen neuron's partner in one peer."""
-
-    peer: str
-    neuron: str
-    rho: float
-    standard_error: float
-    q: float
-
-
-class TargetEvidence(_Frozen):
-    """How well one neuron tells one target domain; ``*_report`` is measured on documents that chose nothing.
-
-    ``direction`` is -1 where a low reading means on target (a gated neuron is read with the sign of its first target); the
-    numbers are those of the neuron turned that way.
-    """
-
-    direction: int
-    auroc_fit: float
-    auroc_report: float
-    average_precision_report: float
-    d_prime_report: float
-    normalized_fire: float
-    specialisation: float
-
-
-class CarriedFrom(_Frozen):
-    """Where a neuron of a transferred set comes from: its source in the model that the set was made for.
-
-    ``rho`` is the verified correlation of the two, with its jackknife ``standard_error``; ``q`` the false discovery rate among
-    all of the source model's neurons; ``mutual`` whether each is the other's best match over all layers.
-    """
-
-    source: str
-    rho: float
-    standard_error: float
-    q: float
-    mutual: bool
-
-
-class NeuronEvidence(_Frozen):
-    """One neuron of the set."""
-
-    id: str
-    sign: int
-    strict: bool
-    universal: bool
-    matches: tuple[PeerEvidence, ...]
-    targets: dict[str, TargetEvidence]
-    carried_from: CarriedFrom | None = None
-    """Set in a transferred set only; ``matches`` then names the source as well, as its one peer."""
-
-
-class MethodQuality(_Frozen):
-    """How well one scorer does for one target.
-
-    ``validation_average_precision`` is what the default scorer was picked by; in a transferred set it is its source's, for no
-    label of the new model was read to pick. What is None could not be measured: the probe corpus of a transfer need not
-    hold the target domain.
-    """
-
-    validation_average_precision: float
-    report_average_precision: float | None
-    report_auroc: float | None
-    calibration: str
-    reliability: tuple[dict[str, float], ...]
-    operating_points: tuple[dict[str, float], ...]
-    report_documents: int
-    report_positives: int
-
-
-class TargetFilter(_Frozen):
-    """The scorers of one target domain; ``default`` has the best average precision on the validation documents."""
-
-    default: MethodName
-    single_neuron: int
-    single_direction: int
-    methods: dict[MethodName, MethodQuality]
-
-
-class TransferredFrom(_Frozen):
-    """The set that a transferred set was carried from, and what became of its neurons.
-
-    ``dropped`` are the source's neurons whose best match was below the floors of ``settings``, or taken by a better one;
-    ``refined`` the targets whose scorers follow the source's scores and are not only carried.
-    """
-
-    name: str
-    etag: str
-    model: str
-    model_fingerprint: str
-    neurons: int
-    dropped: tuple[str, ...]
-    refined: tuple[str, ...]
-    settings: TransferSettings
-
-
-class NeuronSetManifest(_Frozen):
-    """Everything about a set but its arrays."""
-
-    format: str = FORMAT
-    name: str
-    model: str
-    revision: str
-    model_fingerprint: str
-    tokenizer_fingerprint: str
-    probe_fingerprint: str
-    atlas_fingerprint: str
-    peers: dict[str, str]
-    """Peer models and their fingerprints."""
-    rosetta_rule: str
-    rosetta_counts: dict[str, int]
-    null_counts: dict[str, int]
-    mean_correlation: float
-    certificate: float
-    targets: dict[str, TargetFilter]
-    neurons: tuple[NeuronEvidence, ...]
-    skip_tokens: int
-    settings: NeuronSetSettings
-    match_settings: MatchSettings
-    version: str
-    transferred_from: TransferredFrom | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +110,52 @@ class NeuronSet:
         kind = self.manifest.targets[domain].methods[name].calibration
         prefix = f"{domain}.{name}.calibration"
         return Calibration(kind, self.arrays[f"{prefix}.score"], self.arrays[f"{prefix}.probability"])
+
+    def held_out(self, domain: str, name: MethodName) -> HeldOut:
+        """Probabilities and labels of the documents that decided nothing, for one scorer."""
+        values = self.arrays[f"{domain}.{name}.report.score"]
+        return HeldOut.of(self.calibration(domain, name)(values), self.arrays[f"{domain}.{name}.report.label"])
+
+    def threshold_for(
+        self,
+        domain: str | None = None,
+        method: MethodName | None = None,
+        *,
+        precision: float | None = None,
+        recall: float | None = None,
+        confidence: float = 0.95,
+        prevalence: float | None = None,
+    ) -> Chosen:
+        """A threshold on the probability by wanted precision or recall; ``thresholds`` says what is promised.
+
+        ``prevalence`` is the share of the target in the pool, where precision is asked for and the pool's mixture is not that of
+        the probe corpus. Raises ConfigError unless one of the two is wanted, InsufficientDataError when it cannot be certified.
+        """
+        target = self.target(domain)
+        held_out = self.held_out(target, method or self.manifest.targets[target].default)
+        if precision is not None and recall is None:
+            return threshold_for_precision(
+                held_out, precision, target=target, confidence=confidence, prevalence=prevalence
+            )
+        if recall is None or precision is not None or prevalence is not None:
+            raise ConfigError(
+                "Ask for a precision, with a prevalence where it is known, or for a recall; not for both."
+            )
+        return threshold_for_recall(held_out, recall, target=target, confidence=confidence)
+
+    def shallower(self, max_depth: int) -> NeuronSet:
+        """The set that reads at most so many layers: itself, or its deepest kept variant. Raises ConfigError without one."""
+        if self.manifest.depth <= max_depth:
+            return self
+        fitting = [variant for variant in self.manifest.depths if variant.depth <= max_depth]
+        if not fitting:
+            kept = ", ".join(str(variant.depth) for variant in self.manifest.depths) or "none"
+            raise ConfigError(
+                f"The neuron set {self.manifest.name!r} reads {self.manifest.depth} layers and has no scorers for "
+                f"{max_depth}; depths that it was also fitted for: {kept}."
+            )
+        manifest, arrays = restricted(self.manifest, self.arrays, fitting[-1])
+        return NeuronSet(manifest, arrays, f"{self.etag}-depth{fitting[-1].depth}")
 
     def require_model(self, backbone: Backbone) -> None:
         """Raise FingerprintError unless the set was made for this model and tokenizer."""

@@ -2,13 +2,14 @@
 
 The probe documents' sources are in three parts (``select``): neurons are chosen and scorers fitted on the first, the default
 scorer is picked and calibrated on the second, and the quality that the manifest states is measured on the third, which decided
-nothing. Cost: one forward pass over the probe corpus, to the deepest chosen layer. It does not know the pool to be filtered.
+nothing; its scores are kept, for thresholds. All of this is done again for the neurons of the first layers alone (``depth``).
+Cost: one forward pass over the probe corpus, to the deepest chosen layer. It does not know the pool to be filtered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -16,6 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from curator.errors import FingerprintError
 from curator.lm.backbone import Backbone
 from curator.neuronset.artifact import (
+    DepthVariant,
     MethodName,
     MethodQuality,
     NeuronEvidence,
@@ -28,6 +30,7 @@ from curator.neuronset.artifact import (
     unsaved_etag,
 )
 from curator.neuronset.calibrate import Calibration, fit_calibration, operating_points, reliability
+from curator.neuronset.depth import feature_columns, prefix, variant_depths
 from curator.neuronset.features import NeuronChoice, document_features
 from curator.neuronset.scorers import Method, Standardiser, fit_linear, fit_signature, fit_single
 from curator.neuronset.select import ChosenNeurons, Part, choose_neurons, document_parts
@@ -72,11 +75,10 @@ def build_neuron_set(
     domain_D = np.asarray([document.domain for document in corpus.documents])
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
     z = standardiser(np.nan_to_num(features.values_DfK))
+    probe = _Probe(z, domain_D, parts_D, anchor.manifest.gated)
     arrays: dict[str, np.ndarray] = {"mean_fK": standardiser.mean_fK, "scale_fK": standardiser.scale_fK}
-    gated = anchor.manifest.gated
-    filters = {
-        target: _fit_target(z, domain_D == target, parts_D, target, settings, gated, arrays) for target in targets
-    }
+    filters = {target: _fit_target(probe, target, settings, arrays) for target in targets}
+    depths = tuple(_fit_depth(probe, choice, depth, targets, settings, arrays) for depth in _depths_of(choice))
     manifest = NeuronSetManifest(
         name=name,
         model=backbone.name,
@@ -95,6 +97,8 @@ def build_neuron_set(
         neurons=tuple(
             _evidence(rosetta, position, sign, chosen) for position, sign in zip(positions, signs, strict=True)
         ),
+        layers=len(anchor.manifest.layer_widths),
+        depths=depths,
         skip_tokens=anchor.manifest.settings.skip_tokens,
         settings=settings,
         match_settings=match_settings,
@@ -120,33 +124,78 @@ def _union(chosen: dict[str, ChosenNeurons]) -> tuple[list[int], list[int]]:
     return list(signs), list(signs.values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """The probe documents: ``z`` (D, 3 K) standardised features, labels, parts; and whether the model's MLPs are gated."""
+
+    z: np.ndarray
+    domain_D: np.ndarray
+    parts_D: np.ndarray
+    gated: bool
+
+    def part(self, part: Part, target: str) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels of one part."""
+        chosen = self.parts_D == part
+        return self.z[chosen], self.domain_D[chosen] == target
+
+
+def _depths_of(choice: NeuronChoice) -> list[int]:
+    return variant_depths(np.asarray([neuron.layer for neuron in choice.neurons]))
+
+
+def _fit_depth(
+    probe: _Probe,
+    choice: NeuronChoice,
+    depth: int,
+    targets: Sequence[str],
+    settings: NeuronSetSettings,
+    arrays: dict[str, np.ndarray],
+) -> DepthVariant:
+    """The scorers of all targets on the neurons of the first ``depth`` layers; their arrays are added to ``arrays``."""
+    chosen_K = np.asarray([neuron.layer < depth for neuron in choice.neurons])
+    shallow = replace(probe, z=probe.z[:, feature_columns(chosen_K)])
+    found: dict[str, TargetFilter] = {}
+    for target in targets:
+        whole = _fit_target(shallow, target, settings, arrays, depth)
+        short = {
+            name: quality.model_copy(update={"reliability": (), "operating_points": ()})
+            for name, quality in whole.methods.items()
+        }
+        found[target] = whole.model_copy(update={"methods": short})
+    return DepthVariant(depth=depth, neurons=int(chosen_K.sum()), targets=found)
+
+
 def _fit_target(
-    z: np.ndarray,
-    positive_D: np.ndarray,
-    parts_D: np.ndarray,
+    probe: _Probe,
     target: str,
     settings: NeuronSetSettings,
-    gated: bool,
     arrays: dict[str, np.ndarray],
+    depth: int | None = None,
 ) -> TargetFilter:
     """Fit the three scorers for one target, measure them, and add their arrays to ``arrays``."""
-    fit = parts_D == Part.FIT
-    single = fit_single(z[fit], positive_D[fit], either_direction=gated)
-    linear = fit_linear(z[fit], positive_D[fit], settings)
-    signature = fit_signature(z[fit], positive_D[fit], settings)
+    z, positive_D = probe.part(Part.FIT, target)
+    single = fit_single(z, positive_D, either_direction=probe.gated)
+    linear = fit_linear(z, positive_D, settings)
+    signature = fit_signature(z, positive_D, settings)
     fitted: Fitted = {"single": single, "linear": linear, "signature": signature}
+    begin = prefix(target, depth)
     arrays |= {
-        "signature_Kf": signature.signature_Kf,
-        f"{target}.linear.weight": linear.weight,
-        f"{target}.linear.intercept": np.asarray([linear.intercept]),
-        f"{target}.signature.vote": signature.vote_K,
+        f"{begin}.linear.weight": linear.weight,
+        f"{begin}.linear.intercept": np.asarray([linear.intercept]),
+        f"{begin}.signature.vote": signature.vote_K,
     }
+    if depth is None:
+        arrays["signature_Kf"] = signature.signature_Kf
     qualities: dict[MethodName, MethodQuality] = {}
     for name, method in fitted.items():
-        calibration, quality = _measured(method, z, positive_D, parts_D)
-        arrays[f"{target}.{name}.calibration.score"] = calibration.score
-        arrays[f"{target}.{name}.calibration.probability"] = calibration.probability
-        qualities[name] = quality
+        z_V, positive_V = probe.part(Part.VALIDATE, target)
+        scores_V = method.score(z_V)
+        calibration = fit_calibration(scores_V, positive_V)
+        precision = float(average_precision_score(positive_V, scores_V))
+        z_R, positive_R = probe.part(Part.REPORT, target)
+        scores_R = method.score(z_R)
+        arrays |= scorer_arrays(f"{begin}.{name}", calibration, scores_R, positive_R)
+        qualities[name] = reported_quality(scores_R, positive_R, calibration, precision)
     validation: dict[MethodName, float] = {
         name: quality.validation_average_precision for name, quality in qualities.items()
     }
@@ -158,15 +207,17 @@ def _fit_target(
     )
 
 
-def _measured(
-    method: Method, z: np.ndarray, positive_D: np.ndarray, parts_D: np.ndarray
-) -> tuple[Calibration, MethodQuality]:
-    """Calibrate on the validation documents, measure on the report documents."""
-    validate, report = parts_D == Part.VALIDATE, parts_D == Part.REPORT
-    scores = method.score(z)
-    calibration = fit_calibration(scores[validate], positive_D[validate])
-    precision = float(average_precision_score(positive_D[validate], scores[validate]))
-    return calibration, reported_quality(scores[report], positive_D[report], calibration, precision)
+def scorer_arrays(
+    begin: str, calibration: Calibration, scores_R: np.ndarray, positive_R: np.ndarray
+) -> dict[str, np.ndarray]:
+    """A scorer's calibration, and its scores and labels of the report documents, from the highest down."""
+    order = np.argsort(-scores_R, kind="stable")
+    return {
+        f"{begin}.calibration.score": calibration.score,
+        f"{begin}.calibration.probability": calibration.probability,
+        f"{begin}.report.score": scores_R[order],
+        f"{begin}.report.label": positive_R[order].astype(np.uint8),
+    }
 
 
 def reported_quality(

@@ -26,7 +26,7 @@ from curator.neuronset.artifact import (
     TransferredFrom,
     unsaved_etag,
 )
-from curator.neuronset.build import reported_quality
+from curator.neuronset.build import reported_quality, scorer_arrays
 from curator.neuronset.calibrate import carried_calibration
 from curator.neuronset.carried import (
     Carried,
@@ -221,8 +221,7 @@ def _target_filter(
         own = method.score(carried.z)
         theirs = scores[target, name][validate]
         calibration = carried_calibration(source.calibration(target, name), own[validate], theirs)
-        arrays[f"{target}.{name}.calibration.score"] = calibration.score
-        arrays[f"{target}.{name}.calibration.probability"] = calibration.probability
+        arrays |= scorer_arrays(f"{target}.{name}", calibration, own[report], positive_D[report])
         validation = chosen.methods[name].validation_average_precision
         qualities[name] = reported_quality(own[report], positive_D[report], calibration, validation)
     return TargetFilter(
@@ -276,6 +275,7 @@ def _manifest(
         certificate=max(shared.anchor.manifest.certificate, second.manifest.certificate, shared.certificate),
         targets=filters,
         neurons=carried_evidence(source, shared, carried),
+        layers=len(second.manifest.layer_widths),
         skip_tokens=old.skip_tokens,
         settings=old.settings,
         match_settings=match_settings,

@@ -14,7 +14,7 @@ It is the referee of the sketch and knows nothing of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -25,8 +25,9 @@ from curator.atlas.spanvalues import Reading, SpanMode, span_values
 from curator.errors import ConfigError, InsufficientDataError
 from curator.lm.backbone import Backbone
 from curator.rosetta.matching import MEMORY_BYTES, MatchTable, View, tabulate
+from curator.rosetta.pairwise import row_blocks
 from curator.rosetta.products import BlockProducts
-from curator.rosetta.verify import PairSums
+from curator.rosetta.verify import PairSums, filled
 from curator.settings import AtlasSettings, MatchSettings
 from curator.text.probe import ProbeCorpus
 
@@ -67,7 +68,7 @@ def exact_matches(
             yield table.fold, a_KR, b_KM.to(a_KR.device)
 
     shape = (first.neurons, second.neurons)
-    absolute = models_rank_by_magnitude(first, second, match)
+    absolute = match.by_magnitude(gated=first.gated or second.gated)
     return all_pairs(tiles, shape, settings, match, absolute, memory_bytes=memory_bytes)
 
 
@@ -97,11 +98,6 @@ def exact_views(
     return all_pairs(tiles, shape, settings, match, absolute, memory_bytes=memory_bytes, alive=alive)
 
 
-def models_rank_by_magnitude(first: Backbone, second: Backbone, match: MatchSettings) -> bool:
-    """Whether pairs of two models are ranked by |ρ|: the rule of ``ranks_by_magnitude``, before there are atlases."""
-    return match.sign == "absolute" or (match.sign == "auto" and (first.gated or second.gated))
-
-
 def all_pairs(
     tiles: Tiles,
     shape: tuple[int, int],
@@ -120,11 +116,9 @@ def all_pairs(
     if len(blocks) > 1:
         log.info("exact matching in several passes", extra={"passes": len(blocks), "memory_bytes": memory_bytes})
     kept = [_block_pairs(tiles, rows_R, settings, match, absolute, alive) for rows_R in blocks]
-    pairs_P2 = np.concatenate([pairs for pairs, _, _ in kept])
-    sums = _joined([part for _, part, _ in kept])
-    rho_P = sums.correlation(np.ones(settings.folds, dtype=bool))
-    table = tabulate(pairs_P2, rho_P, sums, match, absolute, shape[0])
-    return replace(table, certificate=max(worst for _, _, worst in kept))
+    pairs_P2 = np.concatenate([pairs for pairs, _ in kept])
+    sums = PairSums.joined([part for _, part in kept])
+    return tabulate(pairs_P2, sums.correlation(), sums, match, absolute, shape[0])
 
 
 def _block_pairs(
@@ -134,12 +128,12 @@ def _block_pairs(
     match: MatchSettings,
     absolute: bool,
     alive: tuple[np.ndarray, np.ndarray] | None,
-) -> tuple[np.ndarray, PairSums, float]:
-    """One pass: the pairs of a block of A's neurons that can still matter, (P, 2), their sums, and the certificate."""
+) -> tuple[np.ndarray, PairSums]:
+    """One pass: the pairs of a block of A's neurons that can still matter, (P, 2), and their sums, certified."""
     products = BlockProducts(settings.folds, match.seed)
     for fold, a_KR, b_KM in tiles(rows_R):
-        for start in range(0, len(a_KR), _TILE_SPANS):
-            products.add(fold, a_KR[start : start + _TILE_SPANS], b_KM[start : start + _TILE_SPANS])
+        for tile in zip(a_KR.split(_TILE_SPANS), b_KM.split(_TILE_SPANS), strict=True):
+            products.add(fold, *tile)
     spans = float(products.count_F.sum())
     if not spans:
         raise InsufficientDataError("The two models have no span in common; use a longer probe corpus.")
@@ -148,14 +142,7 @@ def _block_pairs(
     else:
         living = (alive[0][rows_R], alive[1])
     pairs_P2, sums = products.best(living, match.neighbours + 1, absolute)  # one more, for the margin
-    return pairs_P2 + np.asarray([rows_R[0], 0]), sums, products.certificate()
-
-
-def _joined(parts: Sequence[PairSums]) -> PairSums:
-    names = ("xy", "x", "y", "xx", "yy")
-    return PairSums(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}, count_F=parts[0].count_F
-    )
+    return pairs_P2 + np.asarray([rows_R[0], 0]), replace(sums, certificate=products.certificate())
 
 
 def _blocks(shape: tuple[int, int], folds: int, memory_bytes: int) -> list[np.ndarray]:
@@ -164,10 +151,9 @@ def _blocks(shape: tuple[int, int], folds: int, memory_bytes: int) -> list[np.nd
     rows = memory_bytes // one_row
     if rows < 1:
         raise ConfigError(f"A budget of {memory_bytes} bytes does not hold one neuron's sums ({one_row}); raise it.")
-    return [np.arange(start, min(start + rows, shape[0])) for start in range(0, shape[0], rows)]
+    return [np.arange(*block) for block in row_blocks(shape[0], rows)]
 
 
 def _held(held_NV: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> torch.Tensor:
     """Some held-back values of consecutive neurons, (K, R) float32; an uncovered one is 0, the mean."""
-    values_RK = held_NV[rows[0] : rows[-1] + 1][:, columns].astype(np.float32)
-    return torch.from_numpy(np.nan_to_num(values_RK, nan=0.0)).T
+    return torch.from_numpy(filled(held_NV[rows[0] : rows[-1] + 1][:, columns])).T

@@ -19,7 +19,7 @@ import numpy as np
 from curator.atlas.store import Atlas, require_comparable
 from curator.rosetta.index import UnitRows, nearest
 from curator.rosetta.pairwise import MEMORY_BYTES, pair_products
-from curator.rosetta.verify import PairSums, Verify, certificate, pair_sums
+from curator.rosetta.verify import PairSums, Verify, certificate, even_folds, pair_sums
 from curator.settings import MatchSettings
 
 __all__ = [
@@ -92,19 +92,26 @@ def decoy_view(atlas: Atlas) -> View:
 
 def ranks_by_magnitude(first: Atlas, second: Atlas, settings: MatchSettings) -> bool:
     """Whether pairs are ranked by |ρ|."""
-    if settings.sign == "auto":
-        return first.manifest.gated or second.manifest.gated
-    return settings.sign == "absolute"
+    return settings.by_magnitude(gated=first.manifest.gated or second.manifest.gated)
 
 
 def match_atlases(
-    first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
+    first: Atlas,
+    second: Atlas,
+    settings: MatchSettings,
+    *,
+    views: tuple[View, View] | None = None,
+    verify: Verify | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> MatchTable:
-    """Mutual k-nearest neighbours of two atlases. Raises FingerprintError when they are not comparable."""
+    """Mutual k-nearest neighbours of two atlases, seen as they are or as ``views``; ``verify`` as in ``match_views``.
+
+    Raises FingerprintError when the atlases are not comparable, and what ``match_views`` raises.
+    """
     require_comparable(first, second)
     absolute = ranks_by_magnitude(first, second, settings)
-    views = true_view(first), true_view(second)
-    return match_views(*views, first["held_fold_V"], settings, absolute, memory_bytes=memory_bytes)
+    views = views or (true_view(first), true_view(second))
+    return match_views(*views, first["held_fold_V"], settings, absolute, verify=verify, memory_bytes=memory_bytes)
 
 
 def match_views(
@@ -124,12 +131,12 @@ def match_views(
     """
     pairs_P2, sketch_rho = candidate_pairs(first, second, settings, absolute, memory_bytes=memory_bytes)
     if verify is not None:
-        return tabulate(pairs_P2, sketch_rho, verify(pairs_P2), settings, absolute, len(first.alive))
-    folds = int(fold_V.max()) + 1 if len(fold_V) else 1
-    held = first.held_NV, second.held_NV
-    sums = pair_sums(*held, pairs_P2, fold_V, folds, memory_bytes=memory_bytes)
-    table = tabulate(pairs_P2, sketch_rho, sums, settings, absolute, len(first.alive))
-    return replace(table, certificate=certificate(sums, *held, pairs_P2, seed=settings.seed))
+        sums = verify(pairs_P2)
+    else:
+        held, folds = (first.held_NV, second.held_NV), int(fold_V.max(initial=0)) + 1
+        sums = pair_sums(*held, pairs_P2, fold_V, folds, memory_bytes=memory_bytes)
+        sums = replace(sums, certificate=certificate(sums, *held, pairs_P2, seed=settings.seed))
+    return tabulate(pairs_P2, sketch_rho, sums, settings, absolute, len(first.alive))
 
 
 def tabulate(
@@ -144,8 +151,7 @@ def tabulate(
 
     ``pairs_P2`` (P, 2) are distinct flat neuron indices in any order, ``sums`` their verified sums.
     """
-    everything = np.ones(len(sums.count_F), dtype=bool)
-    rho = sums.correlation(everything)
+    rho = sums.correlation()
     strength = np.abs(rho) if absolute else rho
     mutual = mutual_nearest(pairs_P2, strength, settings.neighbours)
     even, odd = _mutual_in_halves(pairs_P2, sums, settings.neighbours, absolute)
@@ -165,6 +171,7 @@ def tabulate(
         strongest=_strongest(pairs_P2[:, 0], strength, neurons_A),
         even_half=np.unique(pairs_P2[even, 0]),
         odd_half=np.unique(pairs_P2[odd, 0]),
+        certificate=sums.certificate,
     )
 
 
@@ -232,11 +239,10 @@ def _is_best(owner_P: np.ndarray, other_P: np.ndarray, strength_P: np.ndarray) -
 
 def _mutual_in_halves(pairs_P2: np.ndarray, sums: PairSums, k: int, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
     """Which pairs are mutual on the even folds alone, and which on the odd ones; two (P,) bool."""
-    even_F = np.arange(len(sums.count_F)) % 2 == 0
-    rho_even, rho_odd = sums.correlation(even_F), sums.correlation(~even_F)
-    if absolute:
-        rho_even, rho_odd = np.abs(rho_even), np.abs(rho_odd)
-    return mutual_nearest(pairs_P2, rho_even, k), mutual_nearest(pairs_P2, rho_odd, k)
+    even_F = even_folds(len(sums.count_F))
+    rhos = (sums.correlation(half_F) for half_F in (even_F, ~even_F))
+    even, odd = (mutual_nearest(pairs_P2, np.abs(rho) if absolute else rho, k) for rho in rhos)
+    return even, odd
 
 
 def _strongest(owner_P: np.ndarray, strength_P: np.ndarray, neurons: int) -> np.ndarray:

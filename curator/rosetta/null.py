@@ -26,7 +26,7 @@ import numpy as np
 
 from curator.atlas.store import Atlas
 from curator.errors import StorageError
-from curator.rosetta.matching import MatchTable, View, decoy_view, match_views, ranks_by_magnitude, true_view
+from curator.rosetta.matching import MatchTable, View, decoy_view, match_atlases, true_view
 from curator.rosetta.pairwise import MEMORY_BYTES, row_blocks
 from curator.rosetta.verify import filled
 from curator.settings import MatchSettings
@@ -93,9 +93,8 @@ def deranged_matches(
     first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
 ) -> tuple[MatchTable, MatchTable]:
     """Matches of A with B's documents deranged, and of A's documents deranged with B: two nulls with different pairings."""
-    absolute, folds_V = ranks_by_magnitude(first, second, settings), first["held_fold_V"]
     pairings = ((true_view(first), decoy_view(second)), (decoy_view(first), true_view(second)))
-    one, other = (match_views(*views, folds_V, settings, absolute, memory_bytes=memory_bytes) for views in pairings)
+    one, other = (match_atlases(first, second, settings, views=views, memory_bytes=memory_bytes) for views in pairings)
     return one, other
 
 
@@ -103,14 +102,12 @@ def rotated_matches(
     first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
 ) -> tuple[MatchTable, ...]:
     """Matches of A with B's layers rotated, once for each of the R seeds."""
-    absolute = ranks_by_magnitude(first, second, settings)
     return tuple(
-        match_views(
-            true_view(first),
-            rotated_view(second, settings.seed + run, memory_bytes=memory_bytes),
-            first["held_fold_V"],
+        match_atlases(
+            first,
+            second,
             settings,
-            absolute,
+            views=(true_view(first), rotated_view(second, settings.seed + run, memory_bytes=memory_bytes)),
             memory_bytes=memory_bytes,
         )
         for run in range(rotations_of(settings, min(first.neurons, second.neurons)))

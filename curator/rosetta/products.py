@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from curator.rosetta.verify import PairSums
+from curator.rosetta.verify import PairSums, even_folds
 from curator.settings import AtlasSettings
 
 _SCAN_BYTES = 64 << 20
@@ -124,7 +124,7 @@ class BlockProducts:
         Returns the pairs (row, column), (P, 2) int64, and their sums. Of equals the lower row or column is the better.
         """
         living = [torch.tensor(side, device=self._cross_FRM.device) for side in alive]
-        even_F = np.arange(self._folds) % 2 == 0
+        even_F = even_folds(self._folds)
         everything_F = np.ones_like(even_F)
         found = [self._best_over(folds_F, living, wanted, absolute) for folds_F in (everything_F, even_F, ~even_F)]
         pairs_P2 = torch.cat(found).unique(dim=0)
@@ -132,7 +132,7 @@ class BlockProducts:
 
     def certificate(self) -> float:
         """Worst |difference| of ρ to the float64 referee over the sampled pairs."""
-        rho_S = self._sums(self._audit.left_S, self._audit.right_S).correlation(np.ones(self._folds, dtype=bool))
+        rho_S = self._sums(self._audit.left_S, self._audit.right_S).correlation()
         return self._audit.worst_difference(rho_S)
 
     def _sums(self, row_P: torch.Tensor, column_P: torch.Tensor) -> PairSums:

@@ -17,10 +17,10 @@ import torch
 
 from curator.atlas.spankeys import SpanKeys
 from curator.atlas.spanvalues import TABLE_BYTES, Reading, SpanMode, span_values
-from curator.atlas.store import Atlas, require_comparable
+from curator.atlas.store import Atlas
 from curator.errors import FingerprintError
 from curator.lm.backbone import Backbone
-from curator.rosetta.matching import MEMORY_BYTES, MatchTable, match_views, ranks_by_magnitude, true_view
+from curator.rosetta.matching import MEMORY_BYTES, MatchTable, Verify, match_atlases
 from curator.rosetta.pairwise import pair_pattern
 from curator.rosetta.products import AUDITED_PAIRS, PairAudit, SideSums
 from curator.rosetta.verify import PairSums
@@ -28,36 +28,6 @@ from curator.settings import AtlasSettings, MatchSettings
 from curator.text.probe import ProbeCorpus
 
 _TILE_SPANS = 1024
-
-
-class CorpusVerifier:
-    """A ``Verify`` that sums over the whole corpus; every call runs both models once. ``certificate`` is of the last call."""
-
-    def __init__(
-        self,
-        first: Backbone,
-        second: Backbone,
-        keys: SpanKeys,
-        *,
-        spans: SpanMode = "universal",
-        table_bytes: int = TABLE_BYTES,
-    ) -> None:
-        self._first, self._second, self._keys = first, second, keys
-        self._spans: SpanMode = spans
-        self._table_bytes = table_bytes
-        self.certificate = 0.0
-        """Worst \\|difference\\| of ρ to a float64 referee over 256 sampled candidates."""
-
-    def __call__(self, pairs_P2: np.ndarray) -> PairSums:
-        """Sums of the pairs (flat index in the first model, in the second), in their order. Raises as ``span_values`` does."""
-        sums = _CandidateSums(pairs_P2, self._keys.settings.folds, self._keys.settings.seed)
-        if len(pairs_P2):
-            readings = (Reading(self._first, sums.wanted_A), Reading(self._second, sums.wanted_B))
-            for table in span_values(readings, self._keys, spans=self._spans, table_bytes=self._table_bytes):
-                a_KR, b_KM = table.values
-                sums.add(table.fold, a_KR, b_KM.to(a_KR.device))
-        found, self.certificate = sums.finish()
-        return found
 
 
 def corpus_verifier(
@@ -68,13 +38,24 @@ def corpus_verifier(
     *,
     spans: SpanMode = "universal",
     table_bytes: int = TABLE_BYTES,
-) -> CorpusVerifier:
-    """What makes ``match_views`` rank by ρ over the whole corpus.
+) -> Verify:
+    """What makes ``match_views`` rank by ρ over the whole corpus; every call runs both models once, and certifies the sums.
 
     Memory: ``table_bytes`` for the values of a group of documents, and 8 F bytes a pair for the sums. A pair's sums do not
-    depend on the other pairs.
+    depend on the other pairs. Raises as ``span_values`` does, when it is called.
     """
-    return CorpusVerifier(first, second, SpanKeys(corpus, settings), spans=spans, table_bytes=table_bytes)
+    keys = SpanKeys(corpus, settings)
+
+    def verify(pairs_P2: np.ndarray) -> PairSums:
+        sums = _CandidateSums(pairs_P2, settings.folds, settings.seed)
+        if len(pairs_P2):
+            readings = (Reading(first, sums.wanted_A), Reading(second, sums.wanted_B))
+            for table in span_values(readings, keys, spans=spans, table_bytes=table_bytes):
+                a_KR, b_KM = table.values
+                sums.add(table.fold, a_KR, b_KM.to(a_KR.device))
+        return sums.finish()
+
+    return verify
 
 
 def match_with_second_pass(
@@ -89,8 +70,6 @@ def match_with_second_pass(
 
     Raises FingerprintError when the atlases are not comparable, or are not of these models and this corpus.
     """
-    first, second = atlases
-    require_comparable(first, second)
     for atlas, backbone in zip(atlases, backbones, strict=True):
         wanted = (backbone.fingerprint, corpus.fingerprint)
         if (atlas.manifest.model_fingerprint, atlas.manifest.probe_fingerprint) != wanted:
@@ -98,18 +77,8 @@ def match_with_second_pass(
                 f"The atlas of {atlas.manifest.model} is of another model or probe corpus than the second pass would run; "
                 "give it the model and the corpus that the atlas was built from."
             )
-    absolute = ranks_by_magnitude(first, second, settings)
-    verify = corpus_verifier(*backbones, corpus, first.manifest.settings)
-    table = match_views(
-        true_view(first),
-        true_view(second),
-        first["held_fold_V"],
-        settings,
-        absolute,
-        verify=verify,
-        memory_bytes=memory_bytes,
-    )
-    return replace(table, certificate=verify.certificate)
+    verify = corpus_verifier(*backbones, corpus, atlases[0].manifest.settings)
+    return match_atlases(*atlases, settings, verify=verify, memory_bytes=memory_bytes)
 
 
 class _CandidateSums:
@@ -127,8 +96,7 @@ class _CandidateSums:
         """Add the values of K spans of one fold, tile by tile."""
         if not self._count_F.any():
             self._start(a_KR, b_KM)
-        for start in range(0, len(a_KR), _TILE_SPANS):
-            a, b = a_KR[start : start + _TILE_SPANS], b_KM[start : start + _TILE_SPANS]
+        for a, b in zip(a_KR.split(_TILE_SPANS), b_KM.split(_TILE_SPANS), strict=True):
             self._audit.add(a, b)
             a_RK, b_MK = self._a.add(fold, a).T.contiguous(), self._b.add(fold, b).T.contiguous()
             self._xy_FP[fold] += torch.sparse.sampled_addmm(self._pattern, a_RK, b_MK.T, beta=0.0).values()
@@ -143,14 +111,13 @@ class _CandidateSums:
         sampled = (torch.from_numpy(side[self._audited_S]).to(device) for side in (self._left_P, self._right_P))
         self._audit = PairAudit(*sampled)
 
-    def finish(self) -> tuple[PairSums, float]:
-        """The sums in the order in which the pairs were given, and the certificate."""
+    def finish(self) -> PairSums:
+        """The sums in the order in which the pairs were given, certified."""
         if not self._count_F.any():
             nothing = np.zeros((len(self._order_P), len(self._count_F)))
-            return PairSums(nothing, nothing, nothing, nothing, nothing, self._count_F), 0.0
+            return PairSums(*[nothing] * 5, count_F=self._count_F, certificate=0.0)
         xy_PF = np.empty((len(self._order_P), len(self._count_F)))
         xy_PF[self._order_P] = self._xy_FP.T.cpu().numpy()
         (x, xx), (y, yy) = self._a.of_pairs(self._left_P), self._b.of_pairs(self._right_P)
         sums = PairSums(xy=xy_PF, x=x, y=y, xx=xx, yy=yy, count_F=self._count_F)
-        rho_P = sums.correlation(np.ones(len(self._count_F), dtype=bool))
-        return sums, self._audit.worst_difference(rho_P[self._audited_S])
+        return replace(sums, certificate=self._audit.worst_difference(sums.correlation()[self._audited_S]))

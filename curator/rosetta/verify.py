@@ -9,7 +9,8 @@ held values read in blocks of rows. It does not know how candidates were found.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,7 +25,10 @@ _REFEREE_ROWS = 32
 
 @dataclass(frozen=True, slots=True)
 class PairSums:
-    """Per-fold sums of P candidate pairs over the spans: all (P, F) float64, ``count_F`` spans of each fold."""
+    """Per-fold sums of P candidate pairs over the spans: all (P, F) float64, ``count_F`` spans of each fold.
+
+    ``certificate`` is the worst \\|difference\\| of ρ to a float64 referee over sampled pairs, NaN where none was asked.
+    """
 
     xy: np.ndarray
     x: np.ndarray
@@ -32,19 +36,30 @@ class PairSums:
     xx: np.ndarray
     yy: np.ndarray
     count_F: np.ndarray
+    certificate: float = math.nan
 
-    def correlation(self, folds: np.ndarray) -> np.ndarray:
-        """Pearson's ρ of every pair over the folds chosen by a (F,) bool mask; 0 where a side is constant. (P,)."""
+    @classmethod
+    def joined(cls, parts: Sequence[PairSums]) -> PairSums:
+        """The sums of several lots of pairs over the same spans, one after the other; at least one lot."""
+        together = (np.concatenate(lots) for lots in zip(*(part._sums for part in parts), strict=True))
+        return cls(*together, count_F=parts[0].count_F, certificate=max(part.certificate for part in parts))
+
+    @property
+    def _sums(self) -> tuple[np.ndarray, ...]:
+        return self.xy, self.x, self.y, self.xx, self.yy
+
+    def correlation(self, folds: np.ndarray | None = None) -> np.ndarray:
+        """Pearson's ρ of every pair over the folds chosen by a (F,) bool mask, or all; 0 where a side is constant. (P,)."""
+        folds = np.ones(len(self.count_F), dtype=bool) if folds is None else folds
         n = max(1.0, float(self.count_F[folds].sum()))
-        xy, x, y, xx, yy = (part[:, folds].sum(axis=1) for part in (self.xy, self.x, self.y, self.xx, self.yy))
+        xy, x, y, xx, yy = (part[:, folds].sum(axis=1) for part in self._sums)
         covariance = xy / n - x / n * (y / n)
         scale = np.sqrt(np.maximum(xx / n - (x / n) ** 2, 0) * np.maximum(yy / n - (y / n) ** 2, 0))
         return np.where(scale > 1e-12, covariance / np.where(scale > 1e-12, scale, 1), 0.0)
 
     def of(self, rows: np.ndarray) -> PairSums:
         """The sums of some of the pairs."""
-        parts = (part[rows] for part in (self.xy, self.x, self.y, self.xx, self.yy))
-        return PairSums(*parts, count_F=self.count_F)
+        return PairSums(*(part[rows] for part in self._sums), count_F=self.count_F, certificate=self.certificate)
 
     def jackknife_error(self) -> np.ndarray:
         """Delete-one-fold standard error of ρ, (P,) [Efron and Stein 1981]; infinite where fewer than two folds hold spans."""
@@ -59,6 +74,11 @@ class PairSums:
         spread = np.stack(estimates)
         factor = (len(filled) - 1) / len(filled)
         return np.sqrt(factor * ((spread - spread.mean(axis=0)) ** 2).sum(axis=0))
+
+
+def even_folds(folds: int) -> np.ndarray:
+    """The first of the two halves of the corpus that a match must be mutual in, (F,) bool; the other folds are the second."""
+    return np.arange(folds) % 2 == 0
 
 
 Verify = Callable[[np.ndarray], PairSums]
@@ -152,7 +172,7 @@ def certificate(
     """
     generator = np.random.default_rng(seed)
     drawn = np.sort(generator.choice(len(pairs_P2), min(_CERTIFIED_PAIRS, len(pairs_P2)), replace=False))
-    rho = sums.correlation(np.ones(len(sums.count_F), dtype=bool))[drawn]
+    rho = sums.correlation()[drawn]
     return float(np.abs(rho - referee(first_NV, second_NV, pairs_P2[drawn])).max(initial=0.0))
 
 

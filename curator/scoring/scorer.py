@@ -1,39 +1,66 @@
-"""Scores documents on a neuron set: the local implementation of ``records.DocumentScorer``.
+"""Scores documents on a neuron set: the local implementation of ``records.DocumentScorer`` and ``records.TargetScorer``.
 
-A batch of documents becomes features by one truncated forward pass, the features become a score by the set's method and a
-probability by its calibration; the neurons that raised the score most are named beside it. A document without a scored
-token becomes a Rejection and harms no other. Cost: see ``neuronset.features``. It does not know thresholds, files or the wire.
+A batch of documents becomes features by one truncated forward pass, whatever the number of target domains; for each target the
+features become a score by the set's method and a probability by its calibration, and the neurons that raised the score most are
+named beside it. A document without a scored token becomes a Rejection and harms no other. Cost: see ``neuronset.features``;
+give it some thousand documents at a time, for batches are made of what comes together. It does not know thresholds, files or
+the wire.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from curator.errors import ConfigError
 from curator.lm.backbone import Backbone
 from curator.neuronset.artifact import MethodName, NeuronSet, load_neuron_set
-from curator.neuronset.features import document_features
+from curator.neuronset.calibrate import Calibration
+from curator.neuronset.features import DocumentFeatures, document_features
+from curator.neuronset.scorers import Method
 from curator.records import Document, Rejection, RejectReason, Score
+from curator.scoring.identity import scorer_etag
 
 EXPLAINING_NEURONS = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """How one target domain is scored."""
+
+    name: str
+    method_name: MethodName
+    method: Method
+    calibration: Calibration
+
+    @classmethod
+    def of(cls, neuron_set: NeuronSet, domain: str, method: MethodName | None) -> _Target:
+        chosen = method or neuron_set.manifest.targets[domain].default
+        return cls(domain, chosen, neuron_set.method(domain, chosen), neuron_set.calibration(domain, chosen))
+
+
 class NeuronSetScorer:
-    """One model, one neuron set, one target domain, one method."""
+    """One model, one neuron set, one or more target domains, a method for each."""
 
     def __init__(
-        self, backbone: Backbone, neuron_set: NeuronSet, domain: str | None = None, method: MethodName | None = None
+        self,
+        backbone: Backbone,
+        neuron_set: NeuronSet,
+        domain: str | Sequence[str] | None = None,
+        method: MethodName | None = None,
     ) -> None:
-        """Raises FingerprintError for a set of another model, ConfigError for a domain that it does not filter."""
+        """For one target domain, or for several that are named; without ``domain`` for the set's only one.
+
+        ``method`` is used for all of them, by default each target's own best. Raises FingerprintError for a set of another
+        model, ConfigError for a domain that it does not filter or that is named twice.
+        """
         neuron_set.require_model(backbone)
-        self.domain = neuron_set.target(domain)
-        self.method_name: MethodName = method or neuron_set.manifest.targets[self.domain].default
+        self._targets = tuple(_Target.of(neuron_set, target, method) for target in resolved_targets(neuron_set, domain))
         self._backbone, self._set = backbone, neuron_set
         self._choice, self._standardiser = neuron_set.choice, neuron_set.standardiser
-        self._method = neuron_set.method(self.domain, self.method_name)
-        self._calibration = neuron_set.calibration(self.domain, self.method_name)
         self._names = [str(neuron) for neuron in self._choice.neurons]
 
     @property
@@ -42,9 +69,25 @@ class NeuronSetScorer:
         return self._set.manifest.name
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The target domains, in the order of the scores."""
+        return tuple(target.name for target in self._targets)
+
+    @property
+    def domain(self) -> str:
+        """The first target domain, which ``score`` is of."""
+        return self._targets[0].name
+
+    @property
+    def method_name(self) -> MethodName:
+        """The first target's method."""
+        return self._targets[0].method_name
+
+    @property
     def etag(self) -> str:
-        """Content hash of the neuron set with the domain and method in use."""
-        return f"{self._set.etag}.{self.domain}.{self.method_name}"
+        """Content hash of the neuron set with the domains and methods in use, and the computing type if not float32."""
+        methods = {target.name: target.method_name for target in self._targets}
+        return scorer_etag(self._set.etag, methods, str(self._backbone.dtype).removeprefix("torch."))
 
     @property
     def model_fingerprint(self) -> str:
@@ -57,44 +100,87 @@ class NeuronSetScorer:
         return self._set
 
     def score(self, documents: Sequence[Document]) -> list[Score | Rejection]:
-        """One result for each document, in order."""
-        valid = [index for index, document in enumerate(documents) if _encodable(document.text)]
-        texts = [documents[index].text for index in valid]
-        features = document_features(self._backbone, texts, self._choice, skip_tokens=self._set.manifest.skip_tokens)
-        z = self._standardiser(np.nan_to_num(features.values_DfK))
-        values = self._method.score(z)
-        probabilities = self._calibration(values)
-        contributions = self._method.contributions(z)
-        results: list[Score | Rejection] = [
-            Rejection(document.id, RejectReason.INVALID_UTF8, "the text has no UTF-8 form") for document in documents
+        """One result for each document, in order, for the first target domain."""
+        return [
+            result if isinstance(result, Rejection) else result[0]
+            for result in self._score(documents, self._targets[:1])
         ]
-        for row, index in enumerate(valid):
-            if np.isnan(features.values_DfK[row]).any():
-                detail = f"the text is too short: {int(features.tokens_D[row])} scored tokens"
-                results[index] = Rejection(documents[index].id, RejectReason.NO_SPANS, detail)
-            else:
-                results[index] = Score(
-                    document_id=documents[index].id,
-                    value=float(values[row]),
-                    probability=float(probabilities[row]),
-                    tokens=int(features.tokens_D[row]),
-                    top_neurons=self._top(contributions[row]),
-                )
-        return results
 
-    def _top(self, contribution_K: np.ndarray) -> tuple[str, ...]:
-        order = np.argsort(-contribution_K, kind="stable")[:EXPLAINING_NEURONS]
-        return tuple(self._names[index] for index in order if contribution_K[index] > 0)
+    def score_targets(self, documents: Sequence[Document]) -> list[tuple[Score, ...] | Rejection]:
+        """For each document, in order, one Score per target, all from one reading, or one Rejection placed by its id."""
+        return self._score(documents, self._targets)
+
+    def _score(self, documents: Sequence[Document], targets: Sequence[_Target]) -> list[tuple[Score, ...] | Rejection]:
+        valid = [document for document in documents if _encodable(document.text)]
+        texts = [document.text for document in valid]
+        features = document_features(self._backbone, texts, self._choice, skip_tokens=self._set.manifest.skip_tokens)
+        readable_V = np.isfinite(features.values_DfK[:, 0, 0])
+        z_RF = self._standardiser(features.values_DfK[readable_V])
+        ids = [document.id for document, good in zip(valid, readable_V.tolist(), strict=True) if good]
+        tokens = features.tokens_D[readable_V].tolist()
+        scored = zip(*(self._scores(target, z_RF, ids, tokens) for target in targets), strict=True)
+        results = _results_of_valid(valid, features, readable_V, scored)
+        return [
+            next(results)
+            if _encodable(document.text)
+            else Rejection(document.id, RejectReason.INVALID_UTF8, "the text has no UTF-8 form")
+            for document in documents
+        ]
+
+    def _scores(self, target: _Target, z_RF: np.ndarray, ids: list[str], tokens: list[int]) -> Iterator[Score]:
+        """The scores of R readable documents for one target."""
+        values_R = target.method.score(z_RF)
+        probabilities_R = target.calibration(values_R)
+        raised_RK = target.method.contributions(z_RF)
+        order_RE = np.argsort(-raised_RK, axis=1, kind="stable")[:, :EXPLAINING_NEURONS]
+        helped_RE = np.take_along_axis(raised_RK, order_RE, axis=1) > 0
+        rows = zip(
+            ids, values_R.tolist(), probabilities_R.tolist(), tokens, order_RE.tolist(), helped_RE.tolist(), strict=True
+        )
+        for document_id, value, probability, count, order, helped in rows:
+            top = tuple(self._names[index] for index, good in zip(order, helped, strict=True) if good)
+            yield Score(document_id, value, probability, count, top)
+
+
+def _results_of_valid(
+    valid: Sequence[Document],
+    features: DocumentFeatures,
+    readable_V: np.ndarray,
+    scored: Iterator[tuple[Score, ...]],
+) -> Iterator[tuple[Score, ...] | Rejection]:
+    for document, readable, tokens in zip(valid, readable_V, features.tokens_D, strict=True):
+        if readable:
+            yield next(scored)
+        else:
+            detail = f"the text is too short: {int(tokens)} scored tokens"
+            yield Rejection(document.id, RejectReason.NO_SPANS, detail)
+
+
+def resolved_targets(neuron_set: NeuronSet, domain: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The target domains that are meant; all must be known, none named twice. Raises ConfigError."""
+    named = (domain,) if domain is None or isinstance(domain, str) else tuple(domain)
+    targets = tuple(neuron_set.target(one) for one in named)
+    if not targets or len(set(targets)) < len(targets):
+        raise ConfigError(
+            f"The targets {', '.join(targets) or 'none'} are not each named once; name the domains to score for, each once."
+        )
+    return targets
 
 
 def load_scorer(
-    folder: Path, backbone: Backbone, *, domain: str | None = None, method: MethodName | None = None
+    folder: Path,
+    backbone: Backbone,
+    *,
+    domain: str | Sequence[str] | None = None,
+    method: MethodName | None = None,
 ) -> NeuronSetScorer:
     """The scorer of a neuron set on disk. Raises as ``load_neuron_set`` and ``NeuronSetScorer`` do."""
     return NeuronSetScorer(backbone, load_neuron_set(folder), domain, method)
 
 
 def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,62 +1,77 @@
-"""Readers of the file formats: JSONL (plain, gzip, zstd), Parquet, and Arrow folders of ``save_to_disk``.
+"""Readers of the file formats, by suffix: JSONL here (plain, gzip, zstd), Parquet and Arrow folders in ``columnar``.
 
-Each yields one Document or one Rejection for each record and goes on after a bad one; only what breaks a whole file off (a
-truncated stream, a Parquet file without its footer) ends that file, with one STREAM_TRUNCATED rejection. Columnar formats are
-read 64 rows at a time. Cost: JSONL about 100 MB/s, most of it json. ``pyarrow`` and ``datasets`` are imported when first
-needed. Blank JSONL lines are no records. NaN and Infinity, which Python's own json writes, are read.
+Each yields one Document or one Rejection for each record and goes on after a bad one; only what breaks a stream off ends its
+file, with one STREAM_TRUNCATED rejection. A reader gives a whole file or a part of it, rows or bytes; parts that tile a file
+give the records of the whole file, in order. Cost: JSONL about 100 MB/s, most of it json. Blank JSONL lines are no records.
+NaN and Infinity, which Python's own json writes, are read.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from curator.errors import MissingExtraError, SourceError
 from curator.records import Document, Rejection, RejectReason
-from curator.text.lines import blocks_of, bounded_lines
+from curator.text.columnar import read_arrow_folder, read_parquet
+from curator.text.lines import after_lines, blocks_between, blocks_of, bounded_lines
+from curator.text.places import LocalPlace, Place, changed
 from curator.text.rows import SourceOptions, document_from_row
-from curator.text.uris import PARQUET_SUFFIXES, is_arrow_folder
+from curator.text.uris import PARQUET_SUFFIXES
 
 Record = Document | Rejection
-_BATCH_ROWS = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def require(module: str) -> Any:
-    """Import an optional dependency. Raises MissingExtraError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.split(".", maxsplit=1)[0]
-        message = f"This source needs {package}; install it with: pip install 'rosetta-curator[engine]'."
-        raise MissingExtraError(message) from error
+def read_file(place: Path | Place, options: SourceOptions, rows: range | None = None) -> Iterator[Record]:
+    """Records of one file or Arrow folder, or of some of its rows, which count from 0; the rows of JSONL are its lines.
 
-
-def read_file(path: Path, options: SourceOptions) -> Iterator[Record]:
-    """Records of one file or Arrow folder, by its suffix. Raises SourceError when it cannot be opened at all."""
-    if is_arrow_folder(path):
-        yield from read_arrow_folder(path, options)
-    elif path.name.endswith(PARQUET_SUFFIXES):
-        yield from read_parquet(path, options)
+    Raises SourceError when it cannot be opened at all.
+    """
+    place = LocalPlace(place) if isinstance(place, Path) else place
+    if place.is_folder:
+        yield from read_arrow_folder(place, options, rows)
+    elif place.name.endswith(PARQUET_SUFFIXES):
+        yield from read_parquet(place, options, rows)
     else:
-        try:
-            handle = path.open("rb")
-        except OSError as error:
-            raise SourceError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from error
-        with handle:
-            yield from read_jsonl(handle, str(path), options)
+        with place.open() as handle:
+            yield from read_jsonl(handle, str(place), options, rows)
 
 
-def read_jsonl(handle: IO[bytes], place: str, options: SourceOptions) -> Iterator[Record]:
+def read_jsonl(handle: IO[bytes], place: str, options: SourceOptions, rows: range | None = None) -> Iterator[Record]:
     """Records of an open JSONL file; ``place`` names it in rejections, and its suffix tells the compression."""
-    for number, line in bounded_lines(blocks_of(handle, place), place, options.max_record_bytes):
+    blocks, first = blocks_of(handle, place), rows.start if rows else 0
+    lines = bounded_lines(after_lines(blocks, first), place, options.max_record_bytes, first + 1)
+    wanted = lines if rows is None else islice(lines, len(rows))
+    return _records_of_lines(wanted, place, options, marked_line=1)
+
+
+def read_byte_range(place: Place, start: int, end: int, options: SourceOptions) -> Iterator[Record]:
+    """Records of the lines of a plain JSONL file whose first byte lies in ``[start, end)``.
+
+    Rejections of a range that starts at 0 are placed as ever (``pool.jsonl:3``), of others by counting the lines that start at
+    or after ``start``: ``pool.jsonl@1048576:3`` is the third of them. Raises SourceError when the file cannot be opened, or has
+    become shorter than ``end``.
+    """
+    if (place.size() or 0) < end:
+        raise changed(place)
+    where = f"{place}@{start}" if start else str(place)
+    with place.open() as handle:
+        lines = bounded_lines(blocks_between(handle, start, end), where, options.max_record_bytes)
+        yield from _records_of_lines(lines, where, options, marked_line=0 if start else 1)
+
+
+def _records_of_lines(
+    lines: Iterable[tuple[int, bytes | Rejection]], place: str, options: SourceOptions, *, marked_line: int
+) -> Iterator[Record]:
+    """Records of numbered lines; of line ``marked_line`` a byte-order mark is taken off (0: of none)."""
+    for number, line in lines:
         if isinstance(line, Rejection):
             yield line
             continue
-        record = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+        record = line.removeprefix(_BYTE_ORDER_MARK) if number == marked_line else line
         if record.strip():
             yield record_from_line(record, f"{place}:{number}", options)
 
@@ -74,59 +89,3 @@ def record_from_line(line: bytes, place: str, options: SourceOptions) -> Record:
     if not isinstance(row, dict):
         return Rejection(place, RejectReason.NOT_A_RECORD, f"the line holds a {type(row).__name__}")
     return document_from_row(row, place, options)
-
-
-def read_parquet(path: Path, options: SourceOptions) -> Iterator[Record]:
-    """Records of one Parquet file, all columns, in row order."""
-    parquet = require("pyarrow.parquet")
-    try:
-        with parquet.ParquetFile(path) as file:
-            yield from _records_of_batches(file.iter_batches(batch_size=_BATCH_ROWS), str(path), options)
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError: no footer, or not Parquet at all
-        yield Rejection(str(path), RejectReason.STREAM_TRUNCATED, f"the Parquet file is damaged ({error})")
-
-
-def read_arrow_folder(folder: Path, options: SourceOptions) -> Iterator[Record]:
-    """Records of a folder that ``datasets`` wrote with ``save_to_disk``; of a DatasetDict, all splits by name."""
-    datasets = require("datasets")
-    try:
-        loaded = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
-        raise SourceError(f"{folder} is no complete save_to_disk folder ({error}); save it again.") from error
-    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {"": loaded}
-    for name in sorted(parts):
-        place = f"{folder}/{name}" if name else str(folder)
-        batches = parts[name].with_format("arrow").iter(batch_size=_BATCH_ROWS)
-        yield from _records_of_batches(batches, place, options)
-
-
-def _records_of_batches(batches: Iterable[Any], place: str, options: SourceOptions) -> Iterator[Record]:
-    """Records of Arrow tables or record batches; rows count from 1."""
-    number = 0
-    iterator = iter(batches)
-    while True:
-        try:
-            batch = next(iterator, None)
-        except (OSError, ValueError) as error:
-            where, why = f"{place}:{number + 1}", f"the rows from here on are damaged ({error})"
-            yield Rejection(where, RejectReason.STREAM_TRUNCATED, why)
-            return
-        if batch is None:
-            return
-        for row in _rows(batch):
-            number += 1
-            where = f"{place}:{number}"
-            if row is None:
-                yield Rejection(where, RejectReason.INVALID_UTF8, "a string of the row is not UTF-8")
-            else:
-                yield document_from_row(row, where, options)
-
-
-def _rows(batch: Any) -> list[dict[str, Any] | None]:
-    """The rows of a batch; None for one that holds bytes which are not UTF-8."""
-    try:
-        return batch.to_pylist()
-    except UnicodeDecodeError:
-        if batch.num_rows == 1:
-            return [None]
-        return [row for index in range(batch.num_rows) for row in _rows(batch.slice(index, 1))]

@@ -40,8 +40,13 @@ class SourceOptions(BaseModel):
     )
 
 
-def document_from_row(row: Mapping[str, Any], place: str, options: SourceOptions) -> Document | Rejection:
-    """One row as a Document; ``place`` is ``<where>:<row number>`` and names the row in a Rejection."""
+def document_from_row(
+    row: Mapping[str, Any], place: str, options: SourceOptions, *, origin: str | None = None
+) -> Document | Rejection:
+    """One row as a Document; ``place`` is ``<where>:<row number>`` and names the row in a Rejection.
+
+    Where ``place`` names a part of the source, ``origin`` is the place that ids are made of, for they know no parts.
+    """
     text = row.get(options.text_field)
     if not isinstance(text, str):
         return _rejected(place, text, options)
@@ -50,7 +55,7 @@ def document_from_row(row: Mapping[str, Any], place: str, options: SourceOptions
     used = {options.text_field, options.id_field, options.domain_field, options.source_field}
     metadata = {key: value for key, value in row.items() if key not in used}
     return Document(
-        id=_label(row.get(options.id_field)) or content_id(text, place),
+        id=_label(row.get(options.id_field)) or content_id(text, origin or place),
         text=text,
         domain=_label(row.get(options.domain_field)) if options.domain is None else options.domain,
         source=_label(row.get(options.source_field)),

@@ -4,12 +4,15 @@
     file:///data/pool.parquet  the same, percent-decoded
     data/saved                 a folder written by ``save_to_disk``, or a folder of files as above (not its subfolders)
     data/**/*.jsonl.gz         a glob, sorted
+    s3://bucket/pool-*.parquet any address that ``fsspec`` knows (s3, gs, az, hf, https, memory, ...): a file, folder or glob
     hf:<name>?config=&split=&revision=     a hub dataset, or hf:<folder>, streamed through ``datasets``; split: train
     env:<domain>?max_chars=&seed=          a domain of the embedded corpus
     -                          JSONL on standard input
 
 All but ``hf:`` take ``?split=train|pool|test``, our split by hash of each document's source. A ``?`` opens a query only where
-``key=value`` follows, so globs may use it. Costs one directory listing. It does not know whether a hub dataset exists.
+``key=value`` follows, so globs may use it. Addresses carry no secrets: a password or a signed query in one is refused, because
+the address of every source is written into the records of a job; credentials come from the environment, as each ``fsspec``
+package reads them. Costs one directory listing. It does not know whether a hub dataset or a remote file exists (``remote``).
 """
 
 from __future__ import annotations
@@ -19,27 +22,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from curator.errors import ConfigError, SourceNotFoundError
+from curator.text.extras import require
 from curator.text.splits import Split
 
-_COMPRESSIONS = (".gz", ".zst", ".zstd")
+COMPRESSIONS = (".gz", ".zst", ".zstd")
 JSONL_SUFFIXES = (
-    *(f"{stem}{end}" for stem in (".jsonl", ".ndjson") for end in ("", *_COMPRESSIONS)),
-    *(f".json{end}" for end in _COMPRESSIONS),  # one record a line in every published corpus; bare .json often is not
+    *(f"{stem}{end}" for stem in (".jsonl", ".ndjson") for end in ("", *COMPRESSIONS)),
+    *(f".json{end}" for end in COMPRESSIONS),  # one record a line in every published corpus; bare .json often is not
 )
 PARQUET_SUFFIXES = (".parquet",)
 FILE_SUFFIXES = (*JSONL_SUFFIXES, *PARQUET_SUFFIXES)
-_ARROW_FOLDER_MARKS = (("state.json", "dataset_info.json"), ("dataset_dict.json",))
+ARROW_FOLDER_MARKS = (("state.json", "dataset_info.json"), ("dataset_dict.json",))
 _QUERY = re.compile(r"\?([a-z_]+=[^&?]*(?:&[a-z_]+=[^&?]*)*)\Z")
-_FOREIGN_SCHEME = re.compile(r"\A[a-z][a-z0-9+.-]+://")
+_ADDRESS = re.compile(r"\A([a-z][a-z0-9+._-]+)://")
+_PASSWORD = re.compile(r"\A[^/]+//[^/]*:[^/@]*@")
+_SIGNATURE = re.compile(r"\?[^/]*=")
 
 
 class Scheme(StrEnum):
     """The kinds of source."""
 
     FILE = "file"
+    REMOTE = "remote"
     HUB = "hf"
     EMBEDDED = "env"
     STDIN = "-"
@@ -47,6 +54,7 @@ class Scheme(StrEnum):
 
 _KEYS = {
     Scheme.FILE: {"split"},
+    Scheme.REMOTE: {"split"},
     Scheme.HUB: {"config", "split", "revision"},
     Scheme.EMBEDDED: {"max_chars", "seed", "split"},
     Scheme.STDIN: {"split"},
@@ -55,7 +63,7 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class SourceUri:
-    """A parsed source URI: its kind, the path, name or domain, and the query."""
+    """A parsed source URI: its kind, the path, address, name or domain, and the query."""
 
     scheme: Scheme
     location: str
@@ -82,19 +90,30 @@ class SourceUri:
             )
         return int(value)
 
+    def at(self, location: str) -> str:
+        """The URI of one file that this one stands for, with this one's query; any file name survives ``parse_uri``."""
+        odd = self.scheme is Scheme.FILE and ("?" in location or location.startswith(("-", "hf:", "env:")))
+        return str(replace(self, location=f"file://{quote(str(Path(location).absolute()))}" if odd else location))
+
     def __str__(self) -> str:
         query = f"?{urlencode(self.query)}" if self.query else ""
-        return f"{'' if self.scheme in (Scheme.FILE, Scheme.STDIN) else f'{self.scheme}:'}{self.location}{query}"
+        return f"{f'{self.scheme}:' if self.scheme in (Scheme.HUB, Scheme.EMBEDDED) else ''}{self.location}{query}"
 
 
 def parse_uri(uri: str) -> SourceUri:
-    """Read a source URI. Raises ConfigError for an unknown scheme, an unknown query key or an empty place."""
+    """Read a source URI.
+
+    Raises ConfigError for an unknown scheme, an unknown query key, an empty place or an address with a secret in it, and
+    MissingExtraError for a remote address where ``fsspec`` is not installed.
+    """
     match = _QUERY.search(uri)
     query = dict(parse_qsl(match[1], keep_blank_values=True)) if match else {}
     place = uri[: match.start()] if match else uri
     scheme, location = _scheme_and_location(place)
     if not location:
         raise ConfigError(f"The source {uri!r} names nothing; write a path, hf:<name>, env:<domain> or -.")
+    if scheme is Scheme.REMOTE:
+        _refuse_secrets(location, query)
     if unknown := sorted(set(query) - _KEYS[scheme]):
         known = ", ".join(sorted(_KEYS[scheme]))
         raise ConfigError(f"The source {uri!r} has the unknown option {unknown[0]!r}; it takes: {known}.")
@@ -116,17 +135,33 @@ def _scheme_and_location(place: str) -> tuple[Scheme, str]:
         return Scheme.STDIN, place
     if place.startswith("file://"):
         return Scheme.FILE, unquote(place.removeprefix("file://").removeprefix("localhost"))
-    if _FOREIGN_SCHEME.match(place):
-        raise ConfigError(f"Sources like {place!r} are not read; use a path, file://, hf:<name>, env:<domain> or -.")
+    if address := _ADDRESS.match(place):
+        fsspec = require("fsspec")
+        if address[1] not in {*fsspec.available_protocols(), *fsspec.registry}:
+            known = "a path, file://, s3://, gs://, az://, https://, hf:<name>, env:<domain> or -"
+            raise ConfigError(f"Sources at {address[0]} are not read; use {known}.")
+        return (Scheme.REMOTE, place) if place != address[0] else (Scheme.REMOTE, "")
     for scheme in (Scheme.HUB, Scheme.EMBEDDED):
         if place.startswith(f"{scheme}:"):
             return scheme, place.removeprefix(f"{scheme}:")
     return Scheme.FILE, place
 
 
+def _refuse_secrets(address: str, query: Mapping[str, str]) -> None:
+    """Signed links and passwords would end up in ledgers and reports; the message repeats neither."""
+    shown = f"{address.partition('://')[0]}://"
+    if _PASSWORD.match(address) or _SIGNATURE.search(address) or set(query) - _KEYS[Scheme.REMOTE]:
+        raise ConfigError(
+            f"A {shown} source carries a password or a query, which would be written into reports; name the plain address "
+            "and give credentials by the environment."
+        )
+    if "::" in address:
+        raise ConfigError(f"Chained addresses like {shown}...:: are not read; unpack the archive and name its files.")
+
+
 def is_arrow_folder(path: Path) -> bool:
     """Whether ``datasets`` wrote this folder with ``save_to_disk``."""
-    return path.is_dir() and any(all((path / name).is_file() for name in names) for names in _ARROW_FOLDER_MARKS)
+    return path.is_dir() and any(all((path / name).is_file() for name in names) for names in ARROW_FOLDER_MARKS)
 
 
 def find_files(location: str) -> list[Path]:

@@ -4,7 +4,8 @@ Three ways to run it: ``build_server`` for an event loop of one's own, ``serve``
 SIGINT), ``running_server`` for a block of synchronous code with the server in a background thread.
 
 Stopping has an order, because load balancers lag: health turns NOT_SERVING, after ``drain_delay_s`` open streams are told to
-leave, then new calls are refused and running ones get ``grace_s``, and only then the engine ends.
+leave, then new calls are refused and running ones get ``grace_s``, and only then the engine ends. A second signal ends the
+process at once, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -14,26 +15,36 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
 
 from curator.api.v1 import catalog_pb2_grpc, scoring_pb2_grpc
 from curator.errors import ConfigError, CuratorError
 from curator.records import DocumentScorer
+from curator_server.access import AccessInterceptor
 from curator_server.batch_stream import DrainHub
+from curator_server.calls import call_fields_in_logs
 from curator_server.catalog_servicer import CatalogServicer
 from curator_server.engine import Engine
-from curator_server.interceptors import ErrorInterceptor, TokenInterceptor
+from curator_server.health import Health
+from curator_server.interceptors import CallInterceptor
+from curator_server.metrics import ServerMetrics
 from curator_server.registry import Registry
 from curator_server.scoring_servicer import ScoringServicer
 from curator_server.settings import ServerSettings
+from curator_server.tls import server_credentials
+from curator_server.tokens import TokenFile
+from curator_server.tracing import call_spans
 
 logger = logging.getLogger(__name__)
 
 SCORING_SERVICE = "curator.api.v1.ScoringService"
+SERVICES = (SCORING_SERVICE, "curator.api.v1.CatalogService")
+"""What is offered; health answers for each by name, and for the process under the empty name."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _START_TIMEOUT_S = 30.0
 
 
@@ -43,20 +54,20 @@ class CuratorServer:
     def __init__(self, settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> None:
         settings.check_exposure()
         self.settings = settings
+        self.metrics = ServerMetrics()
         self.engine = Engine(
             max_queued_documents=settings.max_queued_documents,
             micro_batch_documents=settings.micro_batch_documents,
             micro_batch_bytes=settings.micro_batch_bytes,
+            observe=self.metrics.micro_batch,
         )
         self.streams = DrainHub()
-        self.health = HealthServicer()
-        registry = Registry(scorers)
-        self.server = grpc.aio.server(interceptors=_interceptors(settings), options=_options(settings))
-        scoring = ScoringServicer(settings, registry, self.engine, self.streams)
-        scoring_pb2_grpc.add_ScoringServiceServicer_to_server(scoring, self.server)
-        catalog = CatalogServicer(settings, registry, device=device)
-        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(catalog, self.server)
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
+        self.health = Health()
+        self._while_serving = ExitStack()
+        self.metrics_port: int | None = None
+        self.server = grpc.aio.server(interceptors=self._interceptors(), options=_options(settings))
+        self._add_services(Registry(scorers), device)
+        self._add_gauges()
         self.port = _bind(self.server, settings)
 
     @property
@@ -66,9 +77,12 @@ class CuratorServer:
 
     async def start(self) -> None:
         """Serve; health says SERVING from here on."""
+        if self.settings.metrics_port is not None:
+            serving = self.metrics.served(self.settings.metrics_host, self.settings.metrics_port)
+            self.metrics_port = self._while_serving.enter_context(serving)
         self.engine.start()
         await self.server.start()
-        for service in ("", SCORING_SERVICE):
+        for service in ("", *SERVICES):
             await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
         logger.info("serving", extra={"address": self.address})
 
@@ -80,8 +94,30 @@ class CuratorServer:
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Refuse new calls, give running ones their grace, end the engine."""
+        self.health.end_watches()
         await self.server.stop(self.settings.grace_s if grace_s is None else grace_s)
         await self.engine.close()
+        await asyncio.to_thread(self._while_serving.close)
+
+    def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
+        found: list[grpc.aio.ServerInterceptor] = [CallInterceptor(self.metrics, call_spans())]
+        if self.settings.token_file is not None:
+            found.append(AccessInterceptor(TokenFile(self.settings.token_file)))
+        return found
+
+    def _add_services(self, registry: Registry, device: str) -> None:
+        scoring = ScoringServicer(self.settings, registry, self.engine, self.streams, self.metrics)
+        scoring_pb2_grpc.add_ScoringServiceServicer_to_server(scoring, self.server)
+        catalog = CatalogServicer(self.settings, registry, device=device)
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(catalog, self.server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
+        if self.settings.offers_reflection:
+            names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self.server)
+
+    def _add_gauges(self) -> None:
+        self.metrics.watch("curator_queue_documents", "Documents that wait.", lambda: self.engine.queued_documents)
+        self.metrics.watch("curator_open_streams", "Streams that are open.", lambda: self.streams.open_streams)
 
 
 def build_server(settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> CuratorServer:
@@ -91,18 +127,22 @@ def build_server(settings: ServerSettings, scorers: Sequence[DocumentScorer], *,
 
 def serve(settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop. Raises ConfigError when the address cannot be used."""
-    asyncio.run(_serve(settings, scorers, device))
+    with call_fields_in_logs():
+        asyncio.run(_serve(settings, scorers, device))
 
 
 async def _serve(settings: ServerSettings, scorers: Sequence[DocumentScorer], device: str) -> None:
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, asked.set)
     server = build_server(settings, scorers, device=device)
     await server.start()
     await asked.wait()
-    logger.info("stopping", extra={"grace_s": settings.grace_s})
+    for number in _SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)  # the operating system ends us, even if Python is stuck
+    logger.info("stopping; a second signal ends at once", extra={"grace_s": settings.grace_s})
     await server.drain()
     await server.stop()
 
@@ -159,11 +199,6 @@ def running_server(settings: ServerSettings, scorers: Sequence[DocumentScorer]) 
         yield server.address
 
 
-def _interceptors(settings: ServerSettings) -> list[grpc.aio.ServerInterceptor]:
-    tokens = settings.read_tokens()
-    return [ErrorInterceptor(), *([TokenInterceptor(tokens)] if tokens else [])]
-
-
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -180,9 +215,9 @@ def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
         if settings.tls_certificate is None or settings.tls_key is None:
             port = server.add_insecure_port(address)
         else:
-            pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
-            port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
-    except (OSError, RuntimeError) as error:
+            credentials = server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+            port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
         raise ConfigError(
             f"The server cannot listen on {address}; choose another port or check the TLS files."
         ) from error

@@ -122,8 +122,8 @@ class BatchStream:
             return Answer(batch.seq, error=error, declared=max(batch.document_count, len(batch.documents.documents)))
 
     async def _wait_for_room(self, documents: int) -> None:
-        if self._engine.has_room(documents):
-            return
+        if documents > self._caps.max_documents or self._engine.has_room(documents):
+            return  # what is over the cap is refused at once: waiting, it would only hold memory
         self.notify(scoring_pb2.Credit(max_inflight_batches=1, retry_delay=_SHORTAGE))
         await self._engine.wait_for_room(documents)
         self.notify(scoring_pb2.Credit(max_inflight_batches=self._in_flight))

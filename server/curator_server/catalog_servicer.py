@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import grpc
 
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc
 from curator.errors import ArtifactNotFoundError, ConfigError, ModelNotFoundError
 from curator.version import __version__
+from curator_server.calls import StatusError
 from curator_server.registry import Registry, model_resource
 from curator_server.settings import ServerSettings
 
@@ -88,23 +89,19 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.LoadModelRequest, context: grpc.aio.ServicerContext
     ) -> catalog_pb2.LoadModelResponse:
         """Not offered."""
-        await _refuse(context)
+        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
 
     async def UnloadModel(
         self, request: catalog_pb2.UnloadModelRequest, context: grpc.aio.ServicerContext
     ) -> catalog_pb2.UnloadModelResponse:
         """Not offered."""
-        await _refuse(context)
+        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
 
     async def DeleteNeuronSet(
         self, request: catalog_pb2.DeleteNeuronSetRequest, context: grpc.aio.ServicerContext
     ) -> catalog_pb2.DeleteNeuronSetResponse:
         """Not offered."""
-        await _refuse(context)
-
-
-async def _refuse(context: grpc.aio.ServicerContext) -> NoReturn:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
+        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
 
 
 def _page(items: Mapping[str, _Item], size: int, token: str) -> tuple[list[_Item], str]:

@@ -6,7 +6,8 @@ turn until the micro-batch is full, so that a caller with a million documents de
 Closing a lane drops what it has queued; a micro-batch that is running finishes and its rows are discarded. When scoring
 raises, the pieces of that micro-batch are scored again one by one, and only those that raise again fail.
 
-Memory: ``max_queued_documents`` documents. It does not know messages, streams or thresholds.
+Memory: ``max_queued_documents`` documents. It does not know messages, streams or thresholds. Whoever wants to count gives
+``observe``, which is called in the worker thread after each micro-batch.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -25,10 +27,14 @@ from curator.records import Document, DocumentScorer, Rejection, RejectReason, S
 logger = logging.getLogger(__name__)
 
 Result = Score | Rejection
+Observer = Callable[[int, int, float], None]
+"""Takes documents, bytes of text and seconds of one micro-batch."""
+_CLOSE_TIMEOUT_S = 10.0
 
 
 @dataclass(slots=True, eq=False)
 class _Piece:
+    request_id: str
     documents: Sequence[Document]
     text_bytes: int
     future: asyncio.Future[list[Result]]
@@ -39,6 +45,7 @@ class Lane:
     """One caller's place in the queue."""
 
     scorer: DocumentScorer
+    request_id: str = ""
     pieces: deque[_Piece] = field(default_factory=deque)
     closed: bool = False
 
@@ -46,7 +53,15 @@ class Lane:
 class Engine:
     """Scores documents of many callers fairly in one worker thread. Made, used and closed in one event loop."""
 
-    def __init__(self, *, max_queued_documents: int, micro_batch_documents: int, micro_batch_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        max_queued_documents: int,
+        micro_batch_documents: int,
+        micro_batch_bytes: int,
+        observe: Observer | None = None,
+    ) -> None:
+        self._observe = observe
         self._max_queued = max_queued_documents
         self._max_documents = micro_batch_documents
         self._max_bytes = micro_batch_bytes
@@ -68,8 +83,11 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
-    async def close(self) -> None:
-        """Stop after the running micro-batch; whatever still waits is cancelled."""
+    async def close(self, timeout_s: float = _CLOSE_TIMEOUT_S) -> None:
+        """Stop after the running micro-batch; whatever still waits is cancelled.
+
+        A micro-batch that outlives ``timeout_s`` is left behind: the thread is a daemon and does not hold the process.
+        """
         with self._wake:
             self._stopping = True
             waiting = [piece for lane in self._lanes for piece in lane.pieces]
@@ -79,12 +97,14 @@ class Engine:
         for piece in waiting:
             piece.future.cancel()
         if self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, timeout_s)
+        if self._thread.is_alive():
+            logger.warning("a micro-batch is still running and is left behind", extra={"waited_s": timeout_s})
 
     @asynccontextmanager
-    async def lane(self, scorer: DocumentScorer) -> AsyncIterator[Lane]:
-        """A caller's lane; leaving the block drops what the lane has queued."""
-        lane = Lane(scorer)
+    async def lane(self, scorer: DocumentScorer, request_id: str = "") -> AsyncIterator[Lane]:
+        """A caller's lane; leaving the block drops what the lane has queued. The request id is for the log."""
+        lane = Lane(scorer, request_id)
         try:
             yield lane
         finally:
@@ -108,7 +128,7 @@ class Engine:
 
     async def score(self, lane: Lane, documents: Sequence[Document]) -> list[Result]:
         """One result for each document, in order. Cancelling the caller leaves nothing computed but one micro-batch."""
-        pieces = [self._piece(part, size) for part, size in self._split(documents)]
+        pieces = [self._piece(lane, part, size) for part, size in self._split(documents)]
         self._enqueue(lane, pieces)
         return [result for piece in pieces for result in await piece.future]
 
@@ -123,8 +143,8 @@ class Engine:
         if start < len(documents):
             yield documents[start:], size
 
-    def _piece(self, documents: Sequence[Document], size: int) -> _Piece:
-        return _Piece(documents, size, asyncio.get_running_loop().create_future())
+    def _piece(self, lane: Lane, documents: Sequence[Document], size: int) -> _Piece:
+        return _Piece(lane.request_id, documents, size, asyncio.get_running_loop().create_future())
 
     def _enqueue(self, lane: Lane, pieces: list[_Piece]) -> None:
         if not pieces:
@@ -166,7 +186,15 @@ class Engine:
                 if self._stopping:
                     return
                 scorer, pieces = self._take()
-            self._deliver(pieces, _score_pieces(scorer, pieces))
+            began = time.perf_counter()
+            results = _score_pieces(scorer, pieces)
+            if self._observe is not None:
+                documents, size = (
+                    sum(len(piece.documents) for piece in pieces),
+                    sum(piece.text_bytes for piece in pieces),
+                )
+                self._observe(documents, size, time.perf_counter() - began)
+            self._deliver(pieces, results)
 
     def _take(self) -> tuple[DocumentScorer, list[_Piece]]:
         """One micro-batch: a piece from each lane in turn, of the scorer whose lane has waited longest."""
@@ -216,16 +244,17 @@ def _score_pieces(scorer: DocumentScorer, pieces: list[_Piece]) -> list[list[Res
         else:
             iterator = iter(rows)
             return [[next(iterator) for _ in piece.documents] for piece in pieces]
-    return [_score_alone(scorer, piece.documents) for piece in pieces]
+    return [_score_alone(scorer, piece) for piece in pieces]
 
 
-def _score_alone(scorer: DocumentScorer, documents: Sequence[Document]) -> list[Result]:
+def _score_alone(scorer: DocumentScorer, piece: _Piece) -> list[Result]:
     try:
-        return _score_checked(scorer, documents)
+        return _score_checked(scorer, piece.documents)
     except Exception:
-        logger.exception("scoring failed", extra={"scorer": scorer.name, "documents": len(documents)})
+        told = {"scorer": scorer.name, "documents": len(piece.documents), "request_id": piece.request_id}
+        logger.exception("scoring failed", extra=told)
         detail = "The scorer failed on this document's micro-batch; the server's log has the reason."
-        return [Rejection(document.id, RejectReason.SCORING_FAILED, detail) for document in documents]
+        return [Rejection(document.id, RejectReason.SCORING_FAILED, detail) for document in piece.documents]
 
 
 def _score_checked(scorer: DocumentScorer, documents: Sequence[Document]) -> list[Result]:

@@ -1,92 +1,174 @@
-"""What wraps every call: errors become statuses, tokens are checked, outcomes are counted.
+"""What wraps every call: it gets a request id, its errors become statuses, its outcome is counted, timed and logged.
 
-A CuratorError becomes the status of the one table in ``curator.api.status``; anything else becomes "internal error" with a
-request id, and the log has the traceback under the same id. Health checks are exempt from tokens, because probes carry none.
+A CuratorError becomes the status of the one table in ``curator.api.status``; anything else becomes "internal error" with the
+request id, under which the log has the traceback. The id is echoed in the trailing metadata and, of failed calls, in the
+``google.rpc.RequestInfo`` detail. A status that may be retried says when: RetryInfo for our clients, ``grpc-retry-pushback-ms``
+for gRPC's own retries. Successful unary calls are logged at DEBUG, since a client can make thousands a second; all else at INFO.
 """
 
 from __future__ import annotations
 
-import hmac
+import asyncio
 import logging
-import uuid
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from inspect import isasyncgenfunction
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
 
-from curator.api.status import DETAILS_KEY, RULES, status_from_error
-from curator.errors import CuratorError
+from curator.api.status import DETAILS_KEY, DOMAIN, PUSHBACK_KEY, RULES, retry_delay_s, status_from_error
+from curator.errors import ConfigError, CuratorError
+from curator_server.calls import CURRENT, REQUEST_ID_KEY, Call, StatusError, handler_kind
+from curator_server.metrics import ServerMetrics
+from curator_server.tracing import CallSpans, SpanEnd
 
 logger = logging.getLogger(__name__)
 
 _Details = grpc.HandlerCallDetails
 _Continuation = Callable[[_Details], Awaitable[Any]]
+_Behaviour = Callable[..., Any]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-_OPEN_PREFIX = "/grpc.health.v1.Health/"
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Turns exceptions of handlers into statuses with details."""
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """The outermost interceptor; what others refuse is counted and logged here too."""
+
+    def __init__(self, metrics: ServerMetrics, spans: CallSpans | None = None) -> None:
+        self._metrics = metrics
+        self._spans = spans
 
     async def intercept_service(self, continuation: _Continuation, handler_call_details: _Details) -> Any:
-        """Wrap the handler of the call, whatever its kind."""
+        """Wrap the handler of the call, whatever its kind; a method that nobody offers stays gRPC's affair."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
-        if handler.request_streaming and handler.response_streaming:
-            return handler._replace(stream_stream=_guarded(handler.stream_stream, method))
-        if not handler.request_streaming and not handler.response_streaming:
-            return handler._replace(unary_unary=_guarded(handler.unary_unary, method))
-        return handler
+        call = Call.from_metadata(handler_call_details.method, handler_call_details.invocation_metadata)
+        kind = handler_kind(handler)
+        behaviour: _Behaviour = getattr(handler, kind)
+        wrap = self._generating if isasyncgenfunction(behaviour) else self._awaiting
+        reading = _reading(handler.request_deserializer, returns=not handler.request_streaming)
+        return handler._replace(**{kind: wrap(behaviour, call, kind), "request_deserializer": reading})
 
+    def _awaiting(self, behaviour: _Behaviour, call: Call, kind: str) -> _Behaviour:
+        async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            with self._observed(call, kind, context):
+                try:
+                    if isinstance(request, ConfigError):
+                        raise request
+                    return await behaviour(request, context)
+                except grpc.aio.AbortError:
+                    raise
+                except Exception as error:  # noqa: BLE001  the edge of the process: logged and answered in _abort
+                    await _abort(context, error, call)
 
-class TokenInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses calls without a known bearer token, comparing in constant time."""
+        return guarded
 
-    def __init__(self, tokens: frozenset[bytes]) -> None:
-        self._tokens = tokens
+    def _generating(self, behaviour: _Behaviour, call: Call, kind: str) -> _Behaviour:
+        async def guarded(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            with self._observed(call, kind, context):
+                try:
+                    if isinstance(request, ConfigError):
+                        raise request
+                    async for response in behaviour(request, context):
+                        yield response
+                except grpc.aio.AbortError:
+                    raise
+                except Exception as error:  # noqa: BLE001
+                    await _abort(context, error, call)
 
-    async def intercept_service(self, continuation: _Continuation, handler_call_details: _Details) -> Any:
-        """Let the call through, or answer UNAUTHENTICATED in its place."""
-        handler = await continuation(handler_call_details)
-        if (
-            handler is None
-            or handler_call_details.method.startswith(_OPEN_PREFIX)
-            or self._allows(handler_call_details)
-        ):
-            return handler
-        kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
-        return handler._replace(**{kind: _deny})
+        return guarded
 
-    def _allows(self, details: _Details) -> bool:
-        metadata = dict(details.invocation_metadata or ())
-        given = str(metadata.get("authorization", "")).removeprefix("Bearer ").encode()
-        return any([hmac.compare_digest(given, token) for token in self._tokens])  # noqa: C419  no early exit on purpose
+    @contextmanager
+    def _observed(self, call: Call, kind: str, context: grpc.aio.ServicerContext) -> Iterator[None]:
+        """The call as the current one, in its span, then its outcome."""
+        with ExitStack() as stack:
+            ended = (
+                None if self._spans is None else stack.enter_context(self._spans(call, context.invocation_metadata()))
+            )
+            with self._timed(call, kind, context, ended):
+                yield
 
-
-async def _deny(request: Any, context: grpc.aio.ServicerContext) -> None:
-    await context.abort(
-        grpc.StatusCode.UNAUTHENTICATED, "This server needs a bearer token; send authorization: Bearer ..."
-    )
-
-
-def _guarded(behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
-    async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+    @contextmanager
+    def _timed(self, call: Call, kind: str, context: grpc.aio.ServicerContext, ended: SpanEnd | None) -> Iterator[None]:
+        CURRENT.set(call)  # gRPC runs every call in a task of its own, so there is nothing to restore
+        context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
+        self._metrics.started(call, kind)
+        began, code = time.perf_counter(), grpc.StatusCode.OK
         try:
-            return await behaviour(request, context)
+            yield
         except grpc.aio.AbortError:
+            code = _code_of(context)
             raise
-        except Exception as error:  # noqa: BLE001  the edge of the process: logged and answered in _abort
-            await _abort(context, error, method)
+        except (asyncio.CancelledError, GeneratorExit):
+            late = context.time_remaining()
+            expired = late is not None and late <= 0
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            self._metrics.handled(call, kind, code, seconds)
+            if ended is not None:
+                ended(code)
+            _log_outcome(call, kind, code, seconds, context)
 
-    return guarded
 
-
-async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: str) -> None:
-    request_id = uuid.uuid4().hex
+def _status_of(error: Exception, call: Call) -> status_pb2.Status:
+    """The status that an exception becomes; one that clients must not read goes to the log."""
+    if isinstance(error, StatusError):
+        status = status_pb2.Status(code=error.code.value[0], message=str(error))
+        status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.code.name, domain=DOMAIN))
+        return status
     if not isinstance(error, CuratorError) or not RULES[error.code].public:
-        logger.error("call failed", exc_info=error, extra={"method": method, "request_id": request_id})
-    status = status_from_error(error, request_id=request_id)
-    details = ((DETAILS_KEY, status.SerializeToString()),)
-    await context.abort(_CODES[status.code], status.message, trailing_metadata=details)
+        logger.error("call failed", exc_info=error, extra=call.log_fields)
+    return status_from_error(error, request_id=call.request_id)
+
+
+def _reading(deserializer: _Behaviour | None, *, returns: bool) -> _Behaviour | None:
+    """A deserializer that makes bytes which are no message our error.
+
+    A stream's messages are read inside its handler, where raising is right. A unary request is read before, where gRPC would
+    send the exception to the client as it is; there the error takes the request's place and is raised by the handler.
+    """
+    if deserializer is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserializer(data)
+        except DecodeError as error:
+            refusal = ConfigError("The request is not a message of this method; update the client or the server.")
+            if returns:
+                return refusal
+            raise refusal from error
+
+    return read
+
+
+def _code_of(context: Any) -> grpc.StatusCode:
+    code = context.code()
+    return code if isinstance(code, grpc.StatusCode) else _CODES.get(code, grpc.StatusCode.UNKNOWN)
+
+
+def _log_outcome(call: Call, kind: str, code: grpc.StatusCode, seconds: float, context: Any) -> None:
+    quiet = code is grpc.StatusCode.OK and kind == "unary_unary"
+    level = logging.DEBUG if quiet else logging.INFO
+    if logger.isEnabledFor(level):
+        told = {**call.log_fields, "code": code.name, "seconds": round(seconds, 6), "peer": context.peer()}
+        logger.log(level, "call ended", extra=told)
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: Exception, call: Call) -> None:
+    status = _status_of(error, call)
+    status.details.add().Pack(error_details_pb2.RequestInfo(request_id=call.request_id))
+    trailing: list[tuple[str, str | bytes]] = [
+        (REQUEST_ID_KEY, call.request_id),
+        (DETAILS_KEY, status.SerializeToString()),
+    ]
+    delay = retry_delay_s(status)
+    if delay is not None:
+        trailing.append((PUSHBACK_KEY, str(round(delay * 1000))))
+    await context.abort(_CODES[status.code], status.message, trailing_metadata=tuple(trailing))

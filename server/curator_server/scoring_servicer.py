@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
@@ -14,7 +15,9 @@ from curator.api.v1 import common_pb2, scoring_pb2, scoring_pb2_grpc
 from curator.errors import ConfigError, CuratorError, LimitError
 from curator.records import DocumentScorer, RejectReason
 from curator_server.batch_stream import Answer, BatchStream, DrainHub, Notice, score_batch
-from curator_server.engine import Engine
+from curator_server.calls import request_id
+from curator_server.engine import Engine, Lane
+from curator_server.metrics import ServerMetrics
 from curator_server.registry import Registry, neuron_set_resource
 from curator_server.settings import ServerSettings
 from curator_server.shard_stream import Event, ShardStream
@@ -25,11 +28,19 @@ _Context = grpc.aio.ServicerContext
 class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
     """Scores and filters with the scorers of a registry, in one engine."""
 
-    def __init__(self, settings: ServerSettings, registry: Registry, engine: Engine, streams: DrainHub) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        registry: Registry,
+        engine: Engine,
+        streams: DrainHub,
+        metrics: ServerMetrics,
+    ) -> None:
         self._settings = settings
         self._registry = registry
         self._engine = engine
         self._streams = streams
+        self._metrics = metrics
 
     async def ScoreBatch(
         self, request: scoring_pb2.ScoreBatchRequest, context: _Context
@@ -37,8 +48,13 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         """One batch; a batch that is refused as a whole is the call's error."""
         scorer = self._registry.resolve(request.config)
         self._engine.check_room(max(request.batch.document_count, len(request.batch.documents.documents)))
-        async with self._engine.lane(scorer) as lane:
-            answer = await score_batch(self._engine, lane, request.batch, self._settings.caps)
+        async with self._lane(scorer) as lane:
+            try:
+                answer = await score_batch(self._engine, lane, request.batch, self._settings.caps)
+            except CuratorError as error:
+                self._metrics.refused(error.code)
+                raise
+        self._count(answer)
         return scoring_pb2.ScoreBatchResponse(result=_result(answer))
 
     async def ScoreDocuments(
@@ -53,13 +69,14 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         async def handle(answer: Answer | Notice) -> None:
             response = scoring_pb2.ScoreDocumentsResponse()
             if isinstance(answer, Answer):
+                self._count(answer)
                 response.result.CopyFrom(_result(answer))
             else:
                 _set_notice(response, answer)
             await context.write(response)
 
         ordered = config.ordering != scoring_pb2.ScoreConfig.ORDERING_AS_COMPLETED
-        async with self._engine.lane(scorer) as lane:
+        async with self._lane(scorer) as lane:
             stream = self._stream(lane, ordered=ordered)
             await self._streams.run(stream, _batches(request_iterator), handle)
 
@@ -70,12 +87,13 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         config: scoring_pb2.FilterConfig = await _first_config(request_iterator)
         scorer = self._registry.resolve(config.score)
         self._engine.check_room(1)
-        shards = ShardStream(config)
+        shards = ShardStream(config, scorer.name)
         await context.write(scoring_pb2.FilterDocumentsResponse(opened=self._opened(scorer)))
 
         async def handle(answer: Answer | Notice) -> None:
             response = scoring_pb2.FilterDocumentsResponse()
             if isinstance(answer, Answer):
+                self._count(answer)
                 for event in await asyncio.to_thread(_filter_one, shards, answer):
                     await context.write(_shard_response(event))
                 response.progress.processed_seq = answer.seq
@@ -83,14 +101,23 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
                 _set_notice(response, answer)
             await context.write(response)
 
-        async with self._engine.lane(scorer) as lane:
+        async with self._lane(scorer) as lane:
             stream = self._stream(lane, ordered=True)
             await self._streams.run(stream, _batches(request_iterator), handle, after_seq=config.resume_after_seq)
         for event in shards.finish():
             await context.write(_shard_response(event))
         await context.write(scoring_pb2.FilterDocumentsResponse(report=shards.report))
 
-    def _stream(self, lane: Any, *, ordered: bool) -> BatchStream:
+    def _lane(self, scorer: DocumentScorer) -> AbstractAsyncContextManager[Lane]:
+        return self._engine.lane(scorer, request_id())
+
+    def _count(self, answer: Answer) -> None:
+        if answer.error is None:
+            self._metrics.answered(answer.results)
+        else:
+            self._metrics.refused(answer.error.code)
+
+    def _stream(self, lane: Lane, *, ordered: bool) -> BatchStream:
         in_flight = self._settings.max_inflight_batches
         return BatchStream(self._engine, lane, self._settings.caps, in_flight=in_flight, ordered=ordered)
 
@@ -107,7 +134,7 @@ def _result(answer: Answer) -> scoring_pb2.ScoreResult:
     result = result_to_wire(answer.seq, answer.results)
     result.timing.total_ns = answer.total_ns
     if answer.error is not None:
-        result.batch_error.CopyFrom(status_from_error(answer.error))
+        result.batch_error.CopyFrom(status_from_error(answer.error, request_id=request_id()))
     return result
 
 

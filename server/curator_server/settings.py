@@ -1,19 +1,21 @@
 """What an operator may set: where to listen, who may call, and how much is accepted.
 
-Frozen, checked when made, nothing read from the environment here. A server that would listen beyond this machine without TLS
-is refused unless ``insecure`` says so: text on the way to a scorer is often private.
+Frozen, checked when made, nothing read from the environment here. A server that would listen beyond this machine without TLS,
+or without knowing its callers, is refused unless ``insecure`` says so: text on the way to a scorer is often private.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from curator.api.address import is_loopback
 from curator.api.payload import PayloadCaps
 from curator.api.v1 import common_pb2
 from curator.errors import ConfigError
+from curator_server.tls import server_credentials
+from curator_server.tokens import TokenFile
 
 
 class ServerSettings(BaseModel):
@@ -26,13 +28,21 @@ class ServerSettings(BaseModel):
     port: int = Field(default=50051, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     insecure: bool = False
-    """Allow an address beyond this machine without TLS."""
+    """Allow an address beyond this machine without TLS, or for callers that prove nothing."""
     tls_certificate: Path | None = None
     """PEM certificate chain; needs ``tls_key``."""
     tls_key: Path | None = None
     """PEM private key."""
+    tls_client_ca: Path | None = None
+    """PEM authorities; only clients with a certificate of theirs may connect. Needs ``tls_certificate``."""
     token_file: Path | None = None
-    """File with one bearer token a line; without it every caller is let in."""
+    """File with bearer tokens and their scopes (see ``curator_server.tokens``); without it every caller may do everything."""
+    reflection: bool | None = None
+    """Describe the services to tools such as grpcurl; None: only on an address of this machine."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the Prometheus metrics over plain HTTP; 0 takes a free one, None offers none."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics; they hold counts and names of methods, never text."""
 
     max_batch_documents: int = Field(default=1024, ge=1)
     """Documents in one batch."""
@@ -42,8 +52,9 @@ class ServerSettings(BaseModel):
     """Unanswered batches of one stream."""
     max_document_bytes: int = Field(default=1 << 20, ge=1)
     """UTF-8 bytes of one text."""
-    max_message_bytes: int = Field(default=32 << 20, ge=64 << 10)
-    """Bytes of one gRPC message; a larger one ends its call."""
+    max_message_bytes: int = Field(default=8 << 20, ge=64 << 10)
+    """Bytes of one gRPC message; a larger one ends its call. Measured: a message of nothing but empty documents takes 52 times
+    its size in memory before anyone can count them, 1.7 GB for 32 MiB; twice ``max_batch_bytes`` loses no batch."""
     max_queued_documents: int = Field(default=32 * 1024, ge=1)
     """Documents of all callers that may wait for the worker; above this new work is refused as OVERLOADED."""
     micro_batch_documents: int = Field(default=64, ge=1)
@@ -71,32 +82,31 @@ class ServerSettings(BaseModel):
             max_message_bytes=self.max_message_bytes,
         )
 
+    @property
+    def offers_reflection(self) -> bool:
+        """Whether reflection is on."""
+        return is_loopback(self.host) if self.reflection is None else self.reflection
+
     def check_exposure(self) -> None:
-        """Raise ConfigError when the address is reachable from elsewhere without TLS and nobody said so."""
+        """Raise ConfigError when the address is reachable from elsewhere without TLS and known callers, and nobody said so."""
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError("TLS needs both a certificate and a key; give tls_certificate and tls_key.")
-        if not (self.tls_certificate or self.insecure or _is_loopback(self.host)):
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ConfigError("Client certificates need TLS; give tls_certificate and tls_key beside tls_client_ca.")
+        if self.insecure or is_loopback(self.host):
+            return
+        if self.tls_certificate is None:
             raise ConfigError(
                 f"Listening on {self.host} without TLS exposes every text; give a certificate, or insecure=True."
             )
+        if self.token_file is None and self.tls_client_ca is None:
+            raise ConfigError(
+                f"Listening on {self.host} without tokens serves everyone; give token_file, tls_client_ca, or insecure=True."
+            )
 
-    def read_tokens(self) -> frozenset[bytes]:
-        """The accepted bearer tokens. Raises ConfigError when the file is absent or holds none."""
-        if self.token_file is None:
-            return frozenset()
-        try:
-            tokens = frozenset(line.strip() for line in self.token_file.read_bytes().splitlines() if line.strip())
-        except OSError as error:
-            raise ConfigError(f"The token file {self.token_file} cannot be read; check the path.") from error
-        if not tokens:
-            raise ConfigError(f"The token file {self.token_file} is empty; write one token a line.")
-        return tokens
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    def check_files(self) -> None:
+        """Read the files of TLS and tokens once, to fail early. Raises ConfigError when one is absent or wrong."""
+        if self.tls_certificate is not None and self.tls_key is not None:
+            server_credentials(self.tls_certificate, self.tls_key, self.tls_client_ca)
+        if self.token_file is not None:
+            TokenFile(self.token_file)

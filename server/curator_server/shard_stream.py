@@ -20,7 +20,7 @@ from curator.api.payload import ZSTD_LEVEL
 from curator.api.v1 import scoring_pb2
 from curator.errors import ConfigError
 from curator.filtering.rows import Row, to_line, to_record
-from curator.records import Decision, Document, Rejection, RejectReason, Score
+from curator.records import Document, Rejection, RejectReason, Score
 
 CHUNK_BYTES = 1 << 20
 HISTOGRAM_BINS = 20
@@ -66,7 +66,9 @@ def empty_report() -> scoring_pb2.FilterReport:
 class ShardStream:
     """Turns scored batches, in seq order, into chunks and commits, and counts what happened."""
 
-    def __init__(self, config: scoring_pb2.FilterConfig) -> None:
+    def __init__(self, config: scoring_pb2.FilterConfig, target: str) -> None:
+        """``target`` is what the rows say they were kept for. Raises ConfigError without a threshold."""
+        self._target = target
         self._threshold = Threshold.from_wire(config)
         self._target_bytes = config.target_shard_bytes or DEFAULT_SHARD_BYTES
         self._commit_bytes = config.commit_every_bytes or DEFAULT_COMMIT_BYTES
@@ -122,7 +124,7 @@ class ShardStream:
             return
         report.documents_kept += 1
         report.tokens_kept += result.tokens
-        self._write(to_line(to_record(Row(Decision(entry, result, kept=True)))))
+        self._write(to_line(to_record(Row(entry, {self._target: result}, self._target))))
 
     def _write(self, line: bytes) -> None:
         self._documents += 1

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from curator.cli import identify_cmd, logs, scorers
 from curator.cli.failures import ReportingGroup, foreseen
 from curator.cli.main import app
-from curator.errors import all_error_classes
+from curator.errors import ConfigError, all_error_classes
 from curator.version import __version__
 from tests.cli.cli_world import curator
 
@@ -151,8 +151,8 @@ def test_twice_verbose_shows_the_traceback_of_a_foreseen_error():
 
 def test_a_text_never_leaves_the_machine_because_of_the_environment(monkeypatch):
     monkeypatch.setenv("CURATOR_ADDRESS", "elsewhere.example:50051")
-    with pytest.raises(Exception, match="--neuron-set FOLDER"), scorers.chosen_scorer(None):
-        pass
+    with pytest.raises(ConfigError, match="--neuron-set FOLDER"):
+        scorers.chosen_scorer(None)
     assert "CURATOR_ADDRESS" not in curator("filter", "--help").output
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from curator.cli.match_cmd import plain_name
 from curator.neuronset.artifact import load_neuron_set
+from curator.text.probe import build_probe
 from tests.cli.cli_world import curator
 
 
@@ -55,13 +56,16 @@ def test_every_pair_is_written_with_what_makes_it_sure(world, matched):
 
 
 @pytest.mark.parametrize("mode", ["second-pass", "exact", "shared"])
-def test_other_modes_decide_over_every_span(world, matched, tmp_path, mode):
+def test_other_modes_decide_over_every_span_of_a_probe_that_is_read_once(world, matched, tmp_path, monkeypatch, mode):
     _, sketch, _ = matched
+    read = []
+    monkeypatch.setattr("curator.text.probe.build_probe", lambda spec: read.append(spec) or build_probe(spec))
     result = curator(
         "match", world.model("gpt2"), "--peer", world.model("gpt_neox"), "--probe", world.probe,
         "--settings", world.settings, "--mode", mode, "--json", tmp_path / "pairs.json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert len(read) == 1
     document = json.loads((tmp_path / "pairs.json").read_text())
     assert document["match_certificate"] < 1e-4
     ours, theirs = ({(p["anchor_neuron"], p["peer_neuron"]) for p in d["pairs"]} for d in (document, sketch))
@@ -71,9 +75,10 @@ def test_other_modes_decide_over_every_span(world, matched, tmp_path, mode):
 
 def test_a_mode_that_runs_the_models_asks_for_models(world, matched, home):
     folders = [atlas_of(home, world.model(kind)) for kind in ("gpt2", "gpt_neox")]
-    result = curator("match", folders[0], "--peer", folders[1], "--settings", world.settings, "--mode", "exact")
-    assert result.exit_code == 2
-    assert "name the model in place of its atlas" in result.stderr
+    for anchor in (folders[0], "absent/model"):
+        result = curator("match", anchor, "--peer", folders[1], "--settings", world.settings, "--mode", "exact")
+        assert result.exit_code == 2, "before anything is read or built"
+        assert "name the model in place of its atlas" in result.stderr
 
 
 def test_finished_atlases_are_matched_without_a_model_or_a_probe(world, matched, home, tmp_path, monkeypatch):

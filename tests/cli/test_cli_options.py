@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from curator.cli.console import ConsoleReporter, FilterMeter, cell
-from curator.cli.options import ProbeChoice, identify_settings, parse_count, parse_size
+from curator.cli.options import ProbeChoice, dials, identify_settings, parse_count, parse_size
 from curator.cli.study_cmd import Group
 from curator.errors import ConfigError
-from curator.filtering.tally import FilterReport
+from curator.filtering.progress import Progress
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,13 @@ def test_an_option_wins_over_the_settings_file(tmp_path):
     dials = identify_settings(file, atlas={"sketch_dimensions": 1024}, match={"seed": 3})
     assert (dials.atlas.sketch_dimensions, dials.atlas.seed) == (1024, 5)
     assert (dials.match.seed, dials.neuron_set.max_neurons) == (3, 9)
+
+
+def test_the_seed_goes_into_every_table_and_other_options_into_their_own():
+    given = dials(None, seed=4, sketch_dimensions=256, match={"intersect": "clique"}, neuron_set={"max_depth": 3})
+    assert given.atlas.seed == given.match.seed == given.neuron_set.seed == 4
+    assert (given.atlas.sketch_dimensions, given.match.intersect, given.neuron_set.max_depth) == (256, "clique", 3)
+    assert dials(None).match.intersect == "star"
 
 
 @pytest.mark.parametrize("text", ["[sketch]\nd = 1\n", "atlas = 3\n", "[atlas\n"])
@@ -77,19 +84,23 @@ def test_a_reporter_on_a_terminal_draws_each_stage_to_its_end():
     assert "10/10" in stream.getvalue() and "matching" in stream.getvalue()
 
 
-def test_the_meter_counts_documents_and_says_nothing_of_verdicts_before_there_are_any():
-    report = FilterReport(documents_in=1200, tokens_in=50_000)
-    assert FilterMeter.text(report, 2.0) == "1,200 documents scored, 25,000 tokens/s"
-    decided = FilterReport(documents_in=1200, documents_kept=3, tokens_in=50_000, rejected={"over_budget": 7})
-    assert FilterMeter.text(decided, 2.0) == "1,200 documents scored, 3 kept of 10 decided, 25,000 tokens/s"
+def test_the_meter_says_how_far_a_phase_is_and_nothing_of_speed_before_anything_was_done():
+    assert FilterMeter.text(Progress("select", total=1)) == "select: 0 of 1 steps"
+    cutting = Progress("cut", detail="counting the lines of a.gz, 1.0 of 2.0 GB")
+    assert FilterMeter.text(cutting) == "cut, counting the lines of a.gz, 1.0 of 2.0 GB"
+    state = Progress("score", total=12, done=5, before=3, records=1200, tokens=50_000, seconds=2.0)
+    assert FilterMeter.text(state) == "score: 5 of 12 steps, 1,200 records, 25,000 tokens/s, 7 s left"
+    assert "2 h 46 min left" in FilterMeter.text(Progress("write", total=10_001, done=1, seconds=1.0))
+    assert FilterMeter.text(Progress("write", total=601, done=1, seconds=1.0)).endswith("10 min left")
 
 
 def test_the_meter_draws_on_a_terminal_and_is_silent_at_first_elsewhere():
     shown, quiet = io.StringIO(), io.StringIO()
     for stream, terminal in ((shown, True), (quiet, False)):
         with FilterMeter(Console(file=stream, force_terminal=terminal, width=100)) as meter:
-            meter(FilterReport(documents_in=64, tokens_in=640))
-    assert "64 documents scored" in shown.getvalue()
+            meter(Progress("score", total=4, done=1, records=64, tokens=640, seconds=1.0))
+            meter(Progress("write", total=4))
+    assert "64 records" in shown.getvalue() and "write: 0 of 4 steps" in shown.getvalue()
     assert quiet.getvalue() == ""
 
 

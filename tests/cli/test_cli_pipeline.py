@@ -10,6 +10,7 @@ import zstandard
 from curator_server.app import running_server
 from curator_server.settings import ServerSettings
 
+import curator as curator_package
 from curator.cli.console import ConsoleReporter
 from curator.cli.serve_cmd import offered_scorers
 from curator.filtering.evaluation import kept_ids
@@ -165,7 +166,81 @@ def test_the_same_job_again_loads_no_model_and_writes_nothing(world, tmp_path):
         handle.write(json.dumps({"text": "one more"}) + "\n")
     grown = curator(*words)
     assert grown.exit_code == 1
-    assert grown.stderr.startswith("error [FINGERPRINT_MISMATCH]: ") and "context.source_bytes" in grown.stderr
+    assert grown.stderr.startswith("error [FINGERPRINT_MISMATCH]: ")
+    assert "the input" in grown.stderr and "pool.jsonl changed" in grown.stderr
+
+
+def test_scores_serve_another_policy_without_the_model(world, tmp_path):
+    models = tmp_path / "model"
+    shutil.copytree(world.model("gpt2"), models)
+    words = ("filter", world.pool, "--neuron-set", world.neuron_set, "--model", models)
+    assert curator(*words, "--threshold", 0.5, "--out", tmp_path / "first").exit_code == 0
+    assert curator(*words, "--keep-fraction", 0.2, "--out", tmp_path / "direct").exit_code == 0
+    shutil.rmtree(models)
+    words = ("filter", "--from-scores", tmp_path / "first", "--keep-fraction", 0.2, "--out", tmp_path / "again")
+    again = curator(*words)
+    assert again.exit_code == 0, again.output
+    assert list(kept_ids(tmp_path / "again")) == list(kept_ids(tmp_path / "direct"))
+    assert load_manifest(tmp_path / "again") == load_manifest(tmp_path / "direct")
+    both = curator(*words, "--neuron-set", world.neuron_set)
+    assert both.exit_code == 2 and "leave them out" in both.stderr
+
+
+@pytest.mark.slow
+def test_two_workers_write_what_one_writes_in_every_format(world, tmp_path):
+    words = ("filter", world.pool, "--neuron-set", world.neuron_set, "--threshold", 0.5, "--piece-size", "4kB")
+    words = (*words, "--format", "arrow", "--format", "jsonl", "--shard-size", "2kB", "--rejected")
+    for workers in (1, 2):
+        result = curator(*words, "--workers", workers, "--out", tmp_path / str(workers))
+        assert result.exit_code == 0, result.output
+    one, two = (load_manifest(tmp_path / str(workers)) for workers in (1, 2))
+    assert one.report == two.report and one.context == two.context
+    assert [file.name for file in one.files] == [file.name for file in two.files]
+    assert list(kept_ids(tmp_path / "1")) == list(kept_ids(tmp_path / "2"))
+    assert len(one.shards("kept", "arrow")) == len(one.shards("kept", "jsonl")) > 1
+
+
+def test_the_command_is_a_function_too(world, tmp_path):
+    policy = curator_package.Policy(threshold=0.5)
+    report = curator_package.filter_dataset(world.pool, world.neuron_set, tmp_path / "by-function", policy)
+    words = (
+        "filter",
+        world.pool,
+        "--neuron-set",
+        world.neuron_set,
+        "--threshold",
+        0.5,
+        "--out",
+        tmp_path / "by-command",
+    )
+    assert curator(*words).exit_code == 0
+    assert load_manifest(tmp_path / "by-function") == load_manifest(tmp_path / "by-command")
+    again = curator_package.reselect_dataset(
+        tmp_path / "by-function", tmp_path / "half", curator_package.Policy(keep_fraction=0.5)
+    )
+    assert again.documents_kept == 45 and verify_output(tmp_path / "by-function") == report
+    with pytest.raises(AttributeError, match="no attribute 'filter'"):
+        curator_package.filter  # noqa: B018
+
+
+def test_a_wanted_recall_becomes_a_threshold_that_the_manifest_explains(world, tmp_path):
+    words = ("filter", world.pool, "--neuron-set", world.neuron_set, "--out", tmp_path / "out")
+    result = curator(*words, "--recall", 0.5)
+    assert result.exit_code == 0, result.output
+    policy = load_manifest(tmp_path / "out").policy
+    assert policy.wanted == "recall 0.5" and 0 < policy.threshold <= 1
+    assert curator(*words, "--recall", 0.5, "--threshold", 0.5).exit_code == 2
+
+
+def test_several_targets_share_a_budget(world, tmp_path):
+    folder = world.root / "mixed-targets"
+    assert world.identify("digits", folder, "--target", "letters", "--name", "mixed").exit_code == 0
+    words = ("filter", world.pool, "--neuron-set", folder, "--token-budget", "1k", "--out", tmp_path / "out")
+    result = curator(*words, "--mix", "digits=1", "--mix", "letters=3")
+    assert result.exit_code == 0, result.output
+    targets = verify_output(tmp_path / "out").targets
+    assert 0 < targets["digits"].tokens_kept <= 250 and 0 < targets["letters"].tokens_kept <= 750
+    assert curator(*words, "--mix", "digits").exit_code == 2
 
 
 def test_a_model_that_the_set_was_not_made_for_is_refused_with_one_sentence(world, tmp_path):

@@ -1,18 +1,18 @@
 """What only a process of its own shows: signals, pipes, a server that is really reached."""
 
-import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 from curator_client import Client, RemoteScorer
 
+from curator.filtering.evaluation import kept_ids
+from curator.filtering.output import verify_output
 from curator.records import Document
 from tests.cli.cli_world import curator
 
@@ -47,34 +47,32 @@ def test_serve_answers_and_leaves_when_told(world):
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_the_middle_of_a_filter_leaves_nothing(world, tmp_path):
-    words = ("filter", "-", "--neuron-set", world.neuron_set, "--keep-fraction", 0.5, "--out", tmp_path / "out")
-    process = start(*words, stdin=subprocess.PIPE)
-    lines = world.pool.read_text() * 4
-
-    def feed() -> None:
-        with contextlib.suppress(BrokenPipeError):  # the interrupted process stops reading
-            process.stdin.write(lines)
-            process.stdin.flush()
-
-    feeding = threading.Thread(target=feed, daemon=True)
-    feeding.start()
+def test_ctrl_c_in_the_middle_of_a_filter_leaves_what_the_same_command_goes_on_from(world, tmp_path):
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text(world.pool.read_text() * 15)
+    words = ("filter", pool, "--neuron-set", world.neuron_set, "--keep-fraction", 0.5, "--piece-size", "10kB")
+    process = start(*words, "--workers", 2, "--out", tmp_path / "out")
+    ledger = tmp_path / "out.work" / "ledger"
     try:
         deadline = time.monotonic() + 120  # both cores may be busy with other tests
-        while not list(tmp_path.glob("out.partial-*")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert list(tmp_path.glob("out.partial-*")), "the filter never began to write"
+        while not list(ledger.glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert list(ledger.glob("*.json")), "the filter never finished a piece"
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130
-        assert "interrupted; nothing half-written remains" in process.stderr.read()
-        assert list(tmp_path.iterdir()) == []
+        assert "the same command goes on from there" in process.stderr.read()
     finally:
         process.kill()
         process.wait()
-        feeding.join(5)
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
         process.stderr.close()
+    done = len(list(ledger.glob("*.json")))
+    assert not (tmp_path / "out").exists() and 0 < done < 30
+    resumed = curator(*words, "--out", tmp_path / "out")
+    assert resumed.exit_code == 0, resumed.output
+    fresh = curator(*words, "--out", tmp_path / "fresh")
+    assert fresh.exit_code == 0, fresh.output
+    assert list(kept_ids(tmp_path / "out")) == list(kept_ids(tmp_path / "fresh"))
+    assert verify_output(tmp_path / "out").documents_in == 15 * 91
 
 
 def test_standard_input_is_filtered_once_and_a_second_text_is_not_taken_for_the_first(world, tmp_path):
@@ -84,7 +82,9 @@ def test_standard_input_is_filtered_once_and_a_second_text_is_not_taken_for_the_
 
     words = ["filter", "-", "--neuron-set", str(world.neuron_set), "--threshold", "0.5", "--out", str(tmp_path / "out")]
     first = CliRunner().invoke(app, words, input=world.pool.read_text())
-    again = CliRunner().invoke(app, words, input="other text")
-    assert first.exit_code == 0, first.output
-    assert again.exit_code == 2 and "standard input" in again.stderr
+    same = CliRunner().invoke(app, words, input=world.pool.read_text())
+    other = CliRunner().invoke(app, words, input="other text")
+    assert first.exit_code == same.exit_code == 0, first.output + same.output
+    assert "already holds this job" in same.stderr
+    assert other.exit_code == 1 and "the input - changed" in other.stderr
     assert curator("score", "-", "--neuron-set", world.neuron_set).exit_code == 0

@@ -6,35 +6,52 @@ import math
 import numpy as np
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curator.errors import ArtifactError
-from curator.filtering.rows import Row, from_spill, metadata_of, to_line, to_record, to_spill
-from curator.filtering.shards import ShardWriter, read_shard, write_jsonl
-from curator.records import Decision, Document, RejectReason
-from tests.filtering.filtering_pool import scored_document
+from curator.filtering.packing import pack
+from curator.filtering.rows import Row, metadata_of, to_line, to_record, user_record
+from curator.filtering.shards import SUFFIXES, read_shard, write_jsonl, write_rows
+from curator.records import Document, Score
+
+FORMATS = list(SUFFIXES)
 
 
-def row(number, *, kept=True, **metadata):
-    document, score = scored_document(number, 0.75, **metadata)
-    return Row(Decision(document, score, kept, None if kept else RejectReason.BELOW_THRESHOLD))
+def row(number, *, kept=True, targets=("law",), **metadata):
+    document = Document(f"d{number}", f"Text {number}: naïve café, 数.", "law", f"book-{number}", metadata)
+    scores = {target: Score(f"d{number}", 2.5, 0.75 - 0.1 * i, 10, ("L1/U1",)) for i, target in enumerate(targets)}
+    return Row(document, scores, targets[0], "") if kept else Row(document, scores, "", "below_threshold")
+
+
+def written(path, rows, kind, targets=("law",)):
+    path = path / f"shard{SUFFIXES[kind]}"
+    with path.open("wb") as handle:
+        write_rows(handle, rows, kind, targets)
+    return path
 
 
 def test_a_record_holds_the_document_its_metadata_and_our_columns():
-    record = to_record(row(1, year=1999))
-    assert record == {
-        "id": "d1", "text": "Text of document 1: naïve café, 数.", "domain": "law", "source": "book-1", "year": 1999,
-        "curator_score": 2.5, "curator_probability": 0.75, "curator_tokens": 10, "curator_neurons": ["L1/U1", "L0/U3"],
-        "curator_reason": "", "curator_detail": "",
+    assert to_record(row(1, year=1999)) == {
+        "id": "d1", "text": "Text 1: naïve café, 数.", "domain": "law", "source": "book-1", "year": 1999,
+        "curator_target": "law", "curator_score": 2.5, "curator_probability": 0.75, "curator_tokens": 10,
+        "curator_neurons": ["L1/U1"], "curator_reason": "", "curator_detail": "",
     }  # fmt: skip
+
+
+def test_a_row_that_was_not_kept_shows_the_score_of_its_most_probable_target():
+    record = to_record(row(1, kept=False, targets=("a", "b")))
+    assert (record["curator_target"], record["curator_probability"]) == ("", 0.75)
+    assert record["curator_probabilities"] == {"a": 0.75, "b": 0.65}
 
 
 def test_a_metadata_field_with_a_taken_name_moves_aside_and_is_found_again():
     metadata = {"id": 7, "text": None, "curator_score": 0.1, "curator_metadata": {"deep": 1}, "free": True}
     document = Document("d", "body", metadata=metadata)
-    record = to_record(Row(Decision(document, None, kept=False, reason=RejectReason.NO_SPANS), "why"))
+    record = to_record(Row(document, {}, "", "no_spans", "why"))
     assert (record["id"], record["text"], record["curator_score"], record["free"]) == ("d", "body", None, True)
     assert (record["curator_reason"], record["curator_detail"]) == ("no_spans", "why")
-    assert metadata_of(json.loads(to_line(record))) == metadata
+    assert metadata_of(json.loads(to_line(record))) == metadata_of(user_record(document)) == metadata
 
 
 def test_what_json_cannot_hold_becomes_text_or_null():
@@ -62,48 +79,24 @@ def test_what_json_cannot_hold_becomes_text_or_null():
     }
 
 
-def test_a_spilled_row_comes_back_with_its_score_and_its_failure():
-    scored = row(2, kept=False, year=1)
-    assert from_spill(to_spill(scored)) == scored
-    failed = Row(Decision(Document("x", "y"), None, kept=False, reason=RejectReason.NO_SPANS), "only spaces")
-    back = from_spill(to_spill(failed))
-    assert back.decision.score is None
-    assert (back.decision.reason, back.detail) == (RejectReason.NO_SPANS, "only spaces")
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("targets", [("law",), ("law", "code")])
+def test_all_formats_hold_the_same_rows(tmp_path, kind, targets):
+    rows = [
+        row(number, kept=bool(number % 3), targets=targets, year=number, deep={"a": [1, None]}) for number in range(12)
+    ]
+    found = list(read_shard(written(tmp_path, rows, kind, targets)))
+    for record, one in zip(found, rows, strict=True):
+        if kind != "jsonl":
+            record.update(json.loads(record.pop("metadata")))
+        assert record == to_record(one)
 
 
-@pytest.mark.parametrize("shard_format", ["jsonl", "parquet"])
-def test_a_shard_closes_before_the_row_that_would_not_fit(tmp_path, shard_format):
-    sizes = [len(to_line(to_record(row(number)))) for number in range(10)]
-    with ShardWriter(tmp_path, "kept", (shard_format,), target_bytes=3 * max(sizes)) as writer:
-        for number in range(10):
-            writer.write(row(number))
-    assert [shard.documents for shard in writer.shards] == [3, 3, 3, 1]
-    assert [shard.tokens for shard in writer.shards] == [30, 30, 30, 10]
-    suffix = {"jsonl": "jsonl.zst", "parquet": "parquet"}[shard_format]
-    assert [shard.name for shard in writer.shards] == [f"kept/kept-{number:05d}.{suffix}" for number in range(4)]
-    read = [record["id"] for shard in writer.shards for record in read_shard(tmp_path / shard.name)]
-    assert read == [f"d{number}" for number in range(10)]
-
-
-def test_a_row_larger_than_the_target_gets_a_shard_of_its_own(tmp_path):
-    with ShardWriter(tmp_path, "kept", target_bytes=1) as writer:
-        writer.write(row(0))
-        writer.write(row(1))
-    assert [shard.documents for shard in writer.shards] == [1, 1]
-
-
-def test_both_formats_share_their_boundaries_and_their_columns(tmp_path):
-    with ShardWriter(tmp_path, "rejected", ("jsonl", "parquet"), target_bytes=1_000) as writer:
-        for number in range(12):
-            writer.write(row(number, kept=False, year=number))
-    lines = [shard for shard in writer.shards if shard.name.endswith(".zst")]
-    tables = [shard for shard in writer.shards if shard.name.endswith(".parquet")]
-    assert [shard.documents for shard in lines] == [shard.documents for shard in tables]
-    from_lines = [record for shard in lines for record in read_shard(tmp_path / shard.name)]
-    from_tables = [record for shard in tables for record in read_shard(tmp_path / shard.name)]
-    for line, table in zip(from_lines, from_tables, strict=True):
-        assert json.loads(table.pop("metadata")) == {"year": line.pop("year")}
-        assert line == table
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_shard_is_the_same_bytes_every_time(tmp_path, kind):
+    rows = [row(number, year=number) for number in range(2_300)]  # more than two row groups
+    first = written(tmp_path, rows, kind).read_bytes()
+    assert written(tmp_path, rows, kind).read_bytes() == first
 
 
 def test_a_jsonl_shard_states_its_size_and_carries_a_checksum():
@@ -114,19 +107,22 @@ def test_a_jsonl_shard_states_its_size_and_carries_a_checksum():
     assert zstandard.ZstdDecompressor().decompress(buffer.getvalue()) == b'{"a":1}\n{"a":2}\n'
 
 
-def test_an_error_writes_no_further_shard(tmp_path):
-    with pytest.raises(RuntimeError), ShardWriter(tmp_path, "kept") as writer:
-        writer.write(row(0))
-        raise RuntimeError
-    assert writer.shards == []
-    assert not (tmp_path / "kept").exists()
-
-
-@pytest.mark.parametrize("shard_format", ["jsonl", "parquet"])
-def test_a_damaged_shard_is_an_artifact_error(tmp_path, shard_format):
-    with ShardWriter(tmp_path, "kept", (shard_format,)) as writer:
-        writer.write(row(0))
-    path = tmp_path / writer.shards[0].name
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_damaged_shard_is_an_artifact_error(tmp_path, kind):
+    path = written(tmp_path, [row(0)], kind)
     path.write_bytes(b"broken" + path.read_bytes()[6:-6] + b"broken")
     with pytest.raises(ArtifactError, match="damaged"):
         list(read_shard(path))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 60))
+def test_packing_fills_each_shard_as_far_as_the_next_row_allows(sizes, target):
+    ends = pack(np.array(sizes, np.int64), target).tolist()
+    assert (ends[-1] if ends else 0) == len(sizes)
+    starts = [0, *ends[:-1]]
+    assert all(start < end for start, end in zip(starts, ends, strict=False))
+    for start, end in zip(starts, ends, strict=False):
+        total = sum(sizes[start:end])
+        assert total <= target or end == start + 1
+        assert end == len(sizes) or total + sizes[end] > target

@@ -53,5 +53,9 @@ def test_reject_reasons_are_stable_words_in_shards() -> None:
         "over_budget",
         "no_spans",
         "scoring_failed",
+        "duplicate",
+        "near_duplicate",
+        "contaminated",
+        "prefiltered",
     ]
     assert Rejection("x:1", RejectReason("empty_text")).detail == ""

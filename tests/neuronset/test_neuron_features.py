@@ -5,9 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from curator.atlas.pooling import window_overlaps
+from curator.errors import DocumentError
 from curator.lm.backbone import Backbone
 from curator.lm.batching import windows
+from curator.neuronset import groups
 from curator.neuronset.features import PEAK_TOKENS, NeuronChoice, document_features
 from curator.records import NeuronId
 from curator.text.segmentation import universal_spans
@@ -87,12 +92,62 @@ def test_a_document_does_not_feel_its_neighbours(world: Path) -> None:
     np.testing.assert_allclose(turned.values_DfK[::-1], together.values_DfK, rtol=1e-4, atol=1e-5)
 
 
-def test_more_documents_than_a_group_keep_their_order(world: Path) -> None:
+def test_more_documents_than_a_group_keep_their_order(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, seen = make_backbone("gpt2", world), []
     texts = [document.text[:60] for document in make_corpus().documents] * 2
+    monkeypatch.setattr(groups, "_MOST_DOCUMENTS", 100)
     found = document_features(backbone, texts, CHOICE, skip_tokens=SKIP, progress=seen.append)
-    assert seen == [256, 360]
+    assert seen == [100, 200, 300, 360]
     np.testing.assert_allclose(found.values_DfK[:180], found.values_DfK[180:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_threads_change_no_feature(world: Path, monkeypatch: pytest.MonkeyPatch, lanes: int) -> None:
+    backbone, before = make_backbone("llama", world), torch.get_num_threads()
+    texts = [document.text for document in make_corpus().documents[:60]]
+    monkeypatch.setattr(groups, "batch_budget", lambda _: 256)
+    monkeypatch.setattr(groups, "_MOST_DOCUMENTS", 25)
+    alone = document_features(backbone, texts, CHOICE, skip_tokens=SKIP, lanes=1)
+    found = document_features(backbone, texts, CHOICE, skip_tokens=SKIP, lanes=lanes)
+    np.testing.assert_allclose(found.values_DfK, alone.values_DfK, rtol=1e-5, atol=1e-6)
+    assert torch.get_num_threads() == before
+
+
+def test_an_error_in_a_thread_ends_the_reading_and_leaves_no_hook(world: Path) -> None:
+    backbone = make_backbone("gpt2", world)
+    texts = [document.text for document in make_corpus().documents[:30]]
+    with pytest.raises(DocumentError, match="lone surrogate"):
+        document_features(backbone, [*texts, "broken \ud800 text"], CHOICE, skip_tokens=SKIP, lanes=2)
+    assert not any(module._forward_pre_hooks for module in backbone.model.modules())
+
+
+@settings(deadline=None, max_examples=50)
+@given(lengths=st.lists(st.integers(0, 300), max_size=60), budget=st.integers(1, 4))
+def test_groups_cover_the_texts_once_in_order_and_stay_near_the_budget(lengths: list[int], budget: int) -> None:
+    bounds = list(groups.group_bounds(["x" * length for length in lengths], budget))
+    assert [place for start, stop in bounds for place in range(start, stop)] == list(range(len(lengths)))
+    most = budget * groups._BATCHES * groups._CHARACTERS_PER_TOKEN
+    assert all(stop - start == 1 or sum(lengths[start:stop]) <= most for start, stop in bounds)
+
+
+def test_weights_of_a_whole_group_are_those_of_its_documents_one_by_one(world: Path) -> None:
+    backbone, texts = make_backbone("gpt2", world), ["", *_texts(), "x"]
+    found = windows(backbone.tokenizer, texts, backbone.max_tokens, SKIP)
+    weights = groups.span_weights(texts, found, np.asarray([w.document for w in found]))
+    covered = np.zeros(len(texts))
+    for window, part in zip(found, window_overlaps(found, lambda d: universal_spans(texts[d])), strict=True):
+        covered[window.document] += len(part.spans)
+    for window, part, weight in zip(
+        found, window_overlaps(found, lambda d: universal_spans(texts[d])), weights, strict=True
+    ):
+        expected = np.bincount(part.token, weights=part.weight, minlength=len(window)) / max(
+            1, covered[window.document]
+        )
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-8)
+    total = np.zeros(len(texts))
+    for window, weight in zip(found, weights, strict=True):
+        total[window.document] += weight.sum()
+    np.testing.assert_allclose(total[covered > 0], 1, rtol=1e-5)
 
 
 def test_texts_without_a_scored_token_are_nan_and_harm_no_other(world: Path) -> None:

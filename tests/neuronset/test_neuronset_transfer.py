@@ -149,7 +149,8 @@ def test_labels_decide_nothing_but_the_report(world: Path) -> None:
     one, other = _carried(world, "llama"), _carry(world, "llama", corpus=relabelled)
     assert one.arrays.keys() == other.arrays.keys()
     for name, array in one.arrays.items():
-        np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
+        if not name.endswith(".report.label"):  # what the stated quality is measured with
+            np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
     assert [n.id for n in one.manifest.neurons] == [n.id for n in other.manifest.neurons]
     for target in TARGETS:
         true, false = one.manifest.targets[target], other.manifest.targets[target]

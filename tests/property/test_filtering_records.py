@@ -5,18 +5,17 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curator.filtering.job import filter_stream
 from curator.filtering.output import OutputOptions, verify_output
 from curator.filtering.policy import Policy
 from curator.filtering.rows import metadata_of
 from curator.filtering.shards import read_shard
-from curator.filtering.tally import HISTOGRAM_BINS, FilterReport
-from curator.records import Document, Score
+from curator.filtering.tally import HISTOGRAM_BINS, FilterReport, TargetReport
+from tests.filtering.filtering_pool import line, run, write_pool
 
 QUICK = settings(deadline=None, max_examples=50)
-names = st.sampled_from(["id", "text", "domain", "source", "curator_score", "curator_metadata", "title"]) | st.text(
-    max_size=8
-)
+SLOW = settings(deadline=None, max_examples=10)
+RESERVED = {"id", "text", "domain", "source"}
+names = st.sampled_from(["curator_score", "curator_metadata", "title"]) | st.text(max_size=8)
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
 )
@@ -25,39 +24,59 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-metadata = st.dictionaries(names, values, max_size=6)
-pools = st.lists(st.tuples(st.text(max_size=30), metadata, st.floats(0, 1), st.integers(0, 9)), max_size=8)
+metadata = st.dictionaries(names.filter(lambda name: name not in RESERVED), values, max_size=6)
+pools = st.lists(st.tuples(metadata, st.floats(0, 1), st.integers(0, 9)), max_size=8)
 policies = st.sampled_from([Policy(threshold=0.5), Policy(keep_fraction=0.5), Policy(token_budget=12)])
 
 
-@settings(deadline=None, max_examples=15)
-@given(pools, policies)
-def test_text_and_metadata_leave_as_they_came_in(pool, policy):
-    scored = [
-        (Document(f"d{number}", text, metadata=fields), Score(f"d{number}", probability, probability, tokens))
-        for number, (text, fields, probability, tokens) in enumerate(pool)
-    ]
+@SLOW
+@given(pools, policies, st.integers(200, 2_000))
+def test_text_and_metadata_leave_as_they_came_in(pool, policy, piece_bytes):
+    lines = [line(number, p, tokens=tokens, **fields) for number, (fields, p, tokens) in enumerate(pool)]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        options = OutputOptions(formats=("jsonl", "parquet"), target_shard_bytes=300)
-        report = filter_stream(scored, policy, out, options=options)
+        options = OutputOptions(formats=("jsonl", "parquet", "arrow"), target_shard_bytes=300, write_rejected=True)
+        source = write_pool(Path(folder) / "pool.jsonl", lines)
+        report = run(source, out, policy, options=options, piece_bytes=piece_bytes)
         assert verify_output(out) == report
-        lines = {record["id"]: record for path in out.glob("*/*.zst") for record in read_shard(path)}
-        tables = {record["id"]: record for path in out.glob("*/*.parquet") for record in read_shard(path)}
-    assert lines.keys() == tables.keys() == {document.id for document, _ in scored}
-    for document, score in scored:
-        line, table = lines[document.id], tables[document.id]
-        assert line["text"] == table["text"] == document.text
-        assert metadata_of(line) == json.loads(table["metadata"]) == document.metadata
-        assert line["curator_probability"] == table["curator_probability"] == score.probability
+        found = {
+            suffix: {record["id"]: record for path in out.glob(f"rejected/*{suffix}") for record in read_shard(path)}
+            | {record["id"]: record for path in out.glob(f"kept/*{suffix}") for record in read_shard(path)}
+            for suffix in (".jsonl.zst", ".parquet", ".arrow")
+        }
+    given_rows = {record["id"]: record for record in map(json.loads, lines)}
+    for suffix, records in found.items():
+        assert records.keys() == given_rows.keys()
+        for name, record in records.items():
+            wanted = given_rows[name]
+            assert {field: record[field] for field in RESERVED} == {field: wanted[field] for field in RESERVED}
+            fields = metadata_of(record) if suffix == ".jsonl.zst" else json.loads(record["metadata"])
+            assert fields == {field: value for field, value in wanted.items() if field not in RESERVED}
+
+
+@SLOW
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9)), max_size=30), policies, st.integers(200, 3_000))
+def test_pieces_and_their_sizes_change_neither_decisions_nor_shards(pool, policy, piece_bytes):
+    lines = [line(number, p, tokens=tokens) for number, (p, tokens) in enumerate(pool)]
+    with tempfile.TemporaryDirectory() as folder:
+        source, options = write_pool(Path(folder) / "pool.jsonl", lines), OutputOptions(target_shard_bytes=700)
+        written = []
+        for name, size in (("whole", 1 << 20), ("cut", piece_bytes)):
+            out = Path(folder) / name
+            report = run(source, out, policy, options=options, piece_bytes=size)
+            shards = {path.name: path.read_bytes() for path in out.glob("kept/*")}
+            written.append((report, shards, (out / "decisions.parquet").read_bytes()))
+    assert written[0] == written[1]
 
 
 counts = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(1, 9), max_size=3)
 bins = st.lists(st.integers(0, 9), min_size=HISTOGRAM_BINS, max_size=HISTOGRAM_BINS).map(tuple)
 small = st.integers(0, 99)
-reports = st.builds(
-    FilterReport, small, small, small, small, counts, counts, bins, bins, st.none() | st.floats(0, 1, allow_nan=False)
+targets = st.dictionaries(
+    st.sampled_from(["law", "code"]),
+    st.builds(TargetReport, small, small, bins, bins, st.none() | st.floats(0, 1, allow_nan=False)),
 )
+reports = st.builds(FilterReport, small, small, small, small, small, small, counts, counts, targets)
 
 
 @QUICK
@@ -74,14 +93,13 @@ def test_a_report_survives_its_manifest(report):
     assert FilterReport.from_json(json.loads(json.dumps(report.to_json()))) == report
 
 
-@settings(deadline=None, max_examples=20)
+@SLOW
 @given(st.lists(st.floats(0, 1), max_size=30), st.integers(0, 30))
 def test_reports_of_the_parts_of_a_corpus_add_up_to_the_report_of_the_whole(probabilities, cut):
-    scored = [(Document(f"d{i}", "text"), Score(f"d{i}", p, p, 3)) for i, p in enumerate(probabilities)]
-    options = OutputOptions(write_scores=False)
+    lines = [line(number, p, tokens=3) for number, p in enumerate(probabilities)]
     with tempfile.TemporaryDirectory() as folder:
         whole, head, tail = (
-            filter_stream(part, Policy(threshold=0.5), Path(folder) / name, options=options)
-            for name, part in (("whole", scored), ("head", scored[:cut]), ("tail", scored[cut:]))
+            run(write_pool(Path(folder) / f"{name}.jsonl", part), Path(folder) / name, Policy(threshold=0.5))
+            for name, part in (("whole", lines), ("head", lines[:cut]), ("tail", lines[cut:]))
         )
     assert head + tail == whole

@@ -4,7 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curator.filtering.policy import Policy, fraction_count, select
+from curator.filtering.policy import Policy, fraction_count
+from curator.filtering.select import select as select_rows
+from tests.filtering.selection_rows import score_arrays
 
 QUICK = settings(deadline=None, max_examples=50)
 few_values = st.sampled_from([0.0, 0.1, 0.5, 0.5000001, 1.0, math.nan])
@@ -14,6 +16,12 @@ policies = st.one_of(
     st.floats(0, 1, exclude_min=True).map(lambda value: Policy(keep_fraction=value)),
     st.integers(1, 800).map(lambda value: Policy(token_budget=value)),
 )
+
+
+def select(scores, tokens, policy, tie_break_D=None):
+    """Mask of what one target's policy keeps."""
+    values = np.zeros(scores.shape) if tie_break_D is None else tie_break_D
+    return select_rows(score_arrays(scores, tokens_D=tokens, value_TD=values[None]), policy).kept_D
 
 
 def arrays(pool):

@@ -79,6 +79,18 @@ def test_a_match_table_carries_the_certificate_of_its_own_verification() -> None
     assert len(table) > 0
 
 
+def test_sums_of_several_lots_are_joined_with_the_worst_of_their_certificates() -> None:
+    whole = pair_sums(*_world(), PAIRS, fold_V(), FOLDS)
+    lots = [
+        replace(whole.of(rows), certificate=worst) for rows, worst in ((np.arange(20), 1e-7), (np.arange(20, 50), 3e-7))
+    ]
+    joined = PairSums.joined(lots)
+    assert joined.certificate == 3e-7
+    np.testing.assert_array_equal(joined.count_F, whole.count_F)
+    np.testing.assert_array_equal(joined.correlation(), whole.correlation(EVERYTHING))
+    np.testing.assert_array_equal(joined.jackknife_error(), whole.jackknife_error())
+
+
 def test_sums_do_not_depend_on_the_memory_budget() -> None:
     a, b = _world(seed=2)
     whole, part = (

@@ -163,3 +163,28 @@ async def test_closing_cancels_what_waits_and_later_work_is_refused():
             await task
         with pytest.raises(OverloadedError):
             await engine.score(lane, sample_documents(1))
+
+
+async def test_closing_leaves_a_micro_batch_behind_that_does_not_end(caplog):
+    gate = threading.Event()
+    scorer = LetterScorer(gate=gate)
+    async with running() as engine, engine.lane(scorer) as lane:
+        task = asyncio.create_task(engine.score(lane, sample_documents(8)))
+        await wait_until(scorer.entered.is_set)
+        async with asyncio.timeout(10):
+            await engine.close(timeout_s=0.05)
+        assert "left behind" in caplog.text
+        assert engine.queued_documents == 0
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_whoever_watches_learns_of_every_micro_batch():
+    seen = []
+    async with running(observe=lambda *batch: seen.append(batch)) as engine, engine.lane(LetterScorer()) as lane:
+        await engine.score(lane, [Document(str(index), "é" * 3) for index in range(6)])
+        await engine.score(lane, [Document("b", "boom")])
+        await wait_until(lambda: len(seen) == 3)
+    assert [(documents, size) for documents, size, _ in seen] == [(4, 24), (2, 12), (1, 4)]
+    assert all(0 <= seconds < 10 for *_, seconds in seen)

@@ -14,7 +14,7 @@ import pytest
 
 from curator.errors import ConfigError, MissingExtraError, SourceError, SourceNotFoundError
 from curator.records import Document, Rejection, RejectReason
-from curator.text import formats
+from curator.text import extras
 from curator.text.sources import SourceOptions, open_source
 
 
@@ -69,16 +69,20 @@ def test_a_truncated_parquet_file_is_one_rejection_and_the_next_file_is_read(tmp
     assert len(found) == 101
 
 
-def test_a_damaged_parquet_page_rejects_the_rest_of_its_file(tmp_path: Path) -> None:
+def test_a_damaged_parquet_page_rejects_the_rest_of_its_row_group_alone(tmp_path: Path) -> None:
     pq.write_table(pa.table(rows(500)), tmp_path / "x.parquet", row_group_size=100, compression="zstd")
     data = bytearray((tmp_path / "x.parquet").read_bytes())
     start = pq.ParquetFile(tmp_path / "x.parquet").metadata.row_group(3).column(1).dictionary_page_offset
     data[start + 20 : start + 60] = bytes(40)
     (tmp_path / "x.parquet").write_bytes(bytes(data))
     found = list(open_source(str(tmp_path / "x.parquet")))
-    assert isinstance(found[-1], Rejection)
-    assert found[-1].reason is RejectReason.STREAM_TRUNCATED
-    assert summary(iter(found[:-1])) == [f"r{i}" for i in range(len(found) - 1)]
+    (at,) = (index for index, record in enumerate(found) if isinstance(record, Rejection))
+    assert 300 <= at < 400
+    assert summary(iter(found[:at])) == [f"r{i}" for i in range(at)]
+    assert summary(iter(found[at:])) == ["stream_truncated", *(f"r{i}" for i in range(400, 500))]
+    rejection = found[at]
+    assert isinstance(rejection, Rejection)
+    assert rejection.place == f"{tmp_path}/x.parquet:{at + 1}"
 
 
 def test_a_save_to_disk_folder_opens_by_itself_and_inside_a_folder(tmp_path: Path) -> None:
@@ -161,7 +165,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     def absent(name: str) -> Any:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(formats.importlib, "import_module", absent)
-    for uri in (str(tmp_path / "x.parquet"), "hf:org/name"):
+    monkeypatch.setattr(extras.importlib, "import_module", absent)
+    for uri in (str(tmp_path / "x.parquet"), "hf:org/name", "s3://bucket/x.jsonl"):
         with pytest.raises(MissingExtraError, match=r"pip install 'rosetta-curator\[engine\]'"):
             list(open_source(uri))

@@ -21,6 +21,8 @@ from curator.text.uris import Scheme, anchored, find_files, parse_uri
         ("hf:org/name?config=en&split=train%5B:9%5D", Scheme.HUB, "org/name", {"config": "en", "split": "train[:9]"}),
         ("hf:org/name?config=&split=&revision=", Scheme.HUB, "org/name", {}),
         ("env:python?max_chars=10&seed=3", Scheme.EMBEDDED, "python", {"max_chars": "10", "seed": "3"}),
+        ("s3://bucket/part-?.jsonl", Scheme.REMOTE, "s3://bucket/part-?.jsonl", {}),
+        ("hf://datasets/o/n/x.parquet?split=test", Scheme.REMOTE, "hf://datasets/o/n/x.parquet", {"split": "test"}),
         ("-?split=test", Scheme.STDIN, "-", {"split": "test"}),
     ],
 )
@@ -33,7 +35,10 @@ def test_a_uri_is_read_into_its_parts(uri: str, scheme: Scheme, location: str, q
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("s3://bucket/x.jsonl", "use a path"),
+        ("nosuch://bucket/x.jsonl", "use a path"),
+        ("s3://", "names nothing"),
+        ("zip://x.jsonl::s3://bucket/a.zip", "Chained"),
+        ("memory://x.jsonl?split=validation", "train, pool, test"),
         ("hf:", "names nothing"),
         ("x.jsonl?splt=train", "unknown option 'splt'"),
         ("x.jsonl?split=validation", "train, pool, test"),
@@ -43,6 +48,33 @@ def test_a_uri_is_read_into_its_parts(uri: str, scheme: Scheme, location: str, q
 def test_a_wrong_uri_is_refused_with_what_would_be_right(uri: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_uri(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://host/x.jsonl?X-Amz-Signature=hush",
+        "https://host/x.jsonl?token=hush",
+        "https://host/x.jsonl?split=train&token=hush",
+        "ftp://me:hush@host/x.jsonl",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_without_repeating_it(uri: str) -> None:
+    with pytest.raises(ConfigError, match="by the environment") as refused:
+        parse_uri(uri)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("location", ["a.jsonl", "a?b=c.jsonl", "hf:x/a b.jsonl", "-x.jsonl", "a%20[1].parquet"])
+def test_the_uri_of_one_found_file_leads_to_it_again(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(location).parent.mkdir(exist_ok=True)
+    Path(location).touch()
+    again = parse_uri(parse_uri("*?split=pool").at(location))
+    assert again.query == {"split": "pool"}
+    assert [path.absolute() for path in find_files(again.location)] == [tmp_path / location]
 
 
 def test_split_means_our_split_except_on_the_hub() -> None:

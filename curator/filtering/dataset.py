@@ -1,0 +1,292 @@
+"""A filtering job from its sources to its output: score, select, write, in steps that are each made exactly once.
+
+    sources ─cut─► pieces ─score─► scores/* ─select─► verdicts, packing ─write─► kept/*, rejected/* ─► manifest ─► OUT
+
+Everything happens in ``OUT.work`` beside the output, which one process at a time may hold. Whatever ends the job (an error,
+Ctrl-C, a killed process or machine), the same call goes on where it stopped and gives the same bytes as one that was never
+interrupted; a call that differs in model, neuron set, policy, options or input is refused with the names of what differs. A
+finished job is left as it is, without loading a model.
+
+Scores do not depend on how the work was shared out: batches never cross a piece. Memory in each process is flat in the number
+of documents, apart from the selection's 130 bytes a row in the main process. Disk: scores (60 bytes a row and target), 8 bytes a
+row while it runs, and the output. It does not know models: a factory loads the scorer where it is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
+
+from curator.errors import ConfigError, FingerprintError
+from curator.files import exclusive
+from curator.filtering.adopt import adopt_scores
+from curator.filtering.annotate import Annotator
+from curator.filtering.engines import Engine, LocalEngine
+from curator.filtering.finish import finish, publish
+from curator.filtering.inputs import STDIN, cut_input, require_all_current, spool
+from curator.filtering.job import (
+    PLAN,
+    Job,
+    Plan,
+    ScoringPlan,
+    load_plan,
+    require_same_plan,
+)
+from curator.filtering.ledger import LEDGER, Ledger, ShardRecord
+from curator.filtering.output import (
+    OutputOptions,
+    is_finished,
+    load_manifest,
+    require_free_or_finished,
+)
+from curator.filtering.policy import Policy
+from curator.filtering.progress import Meter, Watch, unwatched
+from curator.filtering.run_shard import score_step
+from curator.filtering.selection import (
+    SELECT_STEP,
+    Selection,
+    load_selection,
+    make_selection,
+    select_inputs,
+)
+from curator.filtering.tally import FilterReport
+from curator.filtering.tasks import ScorerFactory, ScoreTask, WriteTask
+from curator.filtering.write_shard import shard_step
+from curator.text.pieces import DEFAULT_PIECE_BYTES
+from curator.text.rows import SourceOptions
+
+WORK_SUFFIX = ".work"
+WINDOWS = "windows"
+LOCK = ".lock"
+_log = logging.getLogger(__name__)
+
+
+def filter_sources(
+    sources: Sequence[str],
+    factory: ScorerFactory,
+    out: Path,
+    policy: Policy,
+    *,
+    source_options: SourceOptions | None = None,
+    options: OutputOptions | None = None,
+    annotators: Sequence[Annotator] = (),
+    window_characters: int = 0,
+    engine: Engine | None = None,
+    piece_bytes: int = DEFAULT_PIECE_BYTES,
+    watch: Watch = unwatched,
+    stdin: IO[bytes] | None = None,
+) -> FilterReport:
+    """Filter sources into the folder ``out``, or go on with the same job where it stopped.
+
+    Args:
+        sources: URIs as ``curator.text`` opens them; ``-`` is JSONL on standard input.
+        factory: loads the scorer, in this process or in each worker.
+        out: a new or empty folder, or one that holds the same job finished.
+        policy: which documents to keep.
+        source_options: which fields of a record are its text, id, domain and source.
+        options: formats and sizes of the output.
+        annotators: what else is computed beside the scores (near-duplicate signatures, contamination).
+        window_characters: cut longer documents into windows of about this length, scored each for itself; 0 for none.
+        engine: makes the steps; this process by default.
+        piece_bytes: about how much input makes one step; part of the job's identity.
+        watch: hears of the progress.
+        stdin: read for ``-`` in place of the process's own standard input.
+
+    Raises:
+        FingerprintError: ``out`` or its work folder belongs to another job, or the input changed; the message names what.
+        ConfigError: ``out`` is not free, or another process is at work on it.
+        SourceError, MissingExtraError, and what ends a scorer.
+    """
+    out = out.absolute()
+    require_free_or_finished(out)
+    fields = source_options or SourceOptions()
+
+    def planned(work: Path) -> Plan:
+        if STDIN in sources:
+            spool(stdin or sys.stdin.buffer, work)
+        meter = Meter("cut", watch)
+        pieces = cut_input(sources, fields, work, piece_bytes=piece_bytes, progress=meter.reading)
+        extra = {annotator.name: annotator.fingerprint for annotator in annotators}
+        scoring = ScoringPlan(
+            scorer=factory.identity,
+            sources=tuple(sources),
+            source_options=fields,
+            annotators=extra | ({WINDOWS: str(window_characters)} if window_characters else {}),
+            pieces=pieces,
+        )
+        meter(None, len(pieces), 0)
+        return Plan(scoring=scoring, policy=policy, options=options or OutputOptions())
+
+    if is_finished(out):
+        with TemporaryDirectory(dir=out.parent) if STDIN in sources else nullcontext(out) as folder:
+            require_same_plan(out, load_plan(out), planned(Path(folder)))
+        return _already(out)
+    score = partial(_score, factory=factory)
+    return _in_work_folder(out, planned, score, tuple(annotators), window_characters, engine or LocalEngine(), watch)
+
+
+def reselect(
+    finished: Path,
+    out: Path,
+    policy: Policy,
+    *,
+    options: OutputOptions | None = None,
+    engine: Engine | None = None,
+    watch: Watch = unwatched,
+) -> FilterReport:
+    """Select again from the scores of a finished output, under another policy or layout, into the new folder ``out``.
+
+    No model is loaded; the texts are read from the sources again, which must be where they were. The score files are linked,
+    or copied where the file system has no links.
+
+    Raises:
+        ArtifactNotFoundError: there is no finished output.
+        ConfigError: it was made from standard input, whose text is not kept; or as for ``filter_sources``.
+        FingerprintError: a source changed since it was scored, or as for ``filter_sources``.
+    """
+    out = out.absolute()
+    require_free_or_finished(out)
+    load_manifest(finished)  # says so when there is none
+    scoring = load_plan(finished).scoring
+    if STDIN in scoring.sources:
+        raise ConfigError(
+            f"{finished} was filtered from standard input, whose text is not kept; filter from a file instead."
+        )
+    plan = Plan(scoring=scoring, policy=policy, options=options or OutputOptions())
+    if is_finished(out):
+        require_same_plan(out, load_plan(out), plan)
+        return _already(out)
+
+    def adopt(job: Job, engine: Engine, watch: Watch) -> list[ShardRecord]:
+        return adopt_scores(job, finished)
+
+    return _in_work_folder(out, lambda _: plan, adopt, (), 0, engine or LocalEngine(), watch)
+
+
+Scoring = Callable[[Job, Engine, Watch], list[ShardRecord]]
+
+
+def _already(out: Path) -> FilterReport:
+    _log.info("output is already finished", extra={"out": str(out)})
+    return load_manifest(out).filter_report()
+
+
+def _in_work_folder(
+    out: Path,
+    planned: Callable[[Path], Plan],
+    score: Scoring,
+    annotators: tuple[Annotator, ...],
+    window_characters: int,
+    engine: Engine,
+    watch: Watch,
+) -> FilterReport:
+    """Do what is left of a job, alone in its work folder, and publish it."""
+    work = out.with_name(out.name + WORK_SUFFIX)
+    with exclusive(work, str(out)):
+        if is_finished(out):  # another process finished it while this one waited at the door
+            raise ConfigError(f"Another process has just finished {out}; run again to compare with it.")
+        plan = _agreed_plan(work, planned)
+        job = Job(plan, work, annotators, window_characters)
+        if not is_finished(work):
+            _make(job, score, engine, watch)
+        report = load_manifest(work).filter_report()
+        publish(work, out)
+    return report
+
+
+def _agreed_plan(work: Path, planned: Callable[[Path], Plan]) -> Plan:
+    """The plan that the work folder is held to; a folder in which no step was finished is held to nothing."""
+    if not any((work / LEDGER).glob("*.json")) and not is_finished(work):
+        _clear(work)
+    try:
+        plan = planned(work)
+        if (work / PLAN).is_file():
+            require_same_plan(work, load_plan(work), plan)
+        else:
+            plan.save(work)
+    except BaseException:
+        if not (work / PLAN).is_file():
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    return plan
+
+
+def _clear(work: Path) -> None:
+    """Remove everything but the lock that this process holds."""
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def _make(job: Job, score: Scoring, engine: Engine, watch: Watch) -> None:
+    Ledger(job.work).sweep()
+    scored = score(job, engine, watch)
+    selection = _select(job, scored, watch)
+    written = _write(job, selection, engine, watch)
+    finish(job, scored, selection, written)
+
+
+def _score(job: Job, engine: Engine, watch: Watch, *, factory: ScorerFactory) -> list[ShardRecord]:
+    steps = [score_step(job, number) for number in range(len(job.plan.scoring.pieces))]
+    _make_missing(ScoreTask(job, factory), [[step] for step in steps], job.work, engine, watch, "score")
+    return _records(job.work, steps)
+
+
+def _select(job: Job, scored: list[ShardRecord], watch: Watch) -> Selection:
+    meter = Meter("select", watch, total=1)
+    if Ledger(job.work).find(SELECT_STEP, select_inputs(job)) is None:
+        record = make_selection(job, scored)
+        meter(0, record.rows, 0)
+        meter.save(job.work)
+    return load_selection(job.work)
+
+
+def _write(job: Job, selection: Selection, engine: Engine, watch: Watch) -> list[ShardRecord]:
+    steps = [[shard_step(job, selection, place) for place in group] for group in selection.groups()]
+    check = partial(require_all_current, job.plan.scoring.pieces, job.work)
+    _make_missing(WriteTask(job), steps, job.work, engine, watch, "write", check)
+    return _records(job.work, [step for group in steps for step in group])
+
+
+def _make_missing(
+    task: ScoreTask | WriteTask,
+    steps: list[list[tuple[str, str]]],
+    work: Path,
+    engine: Engine,
+    watch: Watch,
+    phase: str,
+    check: Callable[[], None] | None = None,
+) -> None:
+    """Let the engine make what the ledger does not have; ``steps`` lists the ledger entries behind each number."""
+    ledger = Ledger(work)
+    missing = [number for number, group in enumerate(steps) if any(ledger.find(*step) is None for step in group)]
+    meter = Meter(phase, watch, total=len(steps), before=len(steps) - len(missing))
+    if not missing:
+        return
+    if check:
+        check()
+    try:
+        engine.run(task, missing, meter)
+    finally:
+        meter.save(work)
+
+
+def _records(work: Path, steps: Sequence[tuple[str, str]]) -> list[ShardRecord]:
+    """The ledger's entries of steps that an engine has made."""
+    ledger = Ledger(work)
+    found = [ledger.find(*step) for step in steps]
+    lost = [name for (name, _), record in zip(steps, found, strict=True) if record is None]
+    if lost:
+        raise FingerprintError(
+            f"The results of {lost[0]} are not in {work}, which workers must share; run the job again."
+        )
+    return [record for record in found if record is not None]

@@ -1,0 +1,113 @@
+"""The input of a job: cut into pieces, spooled where it cannot be read twice, and watched for changes while the job runs.
+
+Standard input is copied to ``input/stdin.jsonl`` in the work folder first, so that it can be cut, read by several processes
+and read again after a crash; in plan and messages it stays ``-``, and giving the same text again finds the job where it was.
+A piece's file is compared with its fingerprint after it was read and before the score file is committed, and all files once
+more before anything is written. What escapes a fingerprint is said in ``curator.text.content``; when shards are written, every
+document is compared with the hash under which it was scored besides. It does not know formats.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from curator import fingerprint
+from curator.errors import ConfigError, FingerprintError
+from curator.files import atomic_file
+from curator.records import Document, Rejection
+from curator.text.pieces import Piece, cut_pieces, piece_is_current, read_piece
+from curator.text.rows import SourceOptions
+
+STDIN = "-"
+SPOOL = Path("input", "stdin.jsonl")
+_CHECKS_AT_A_TIME = 8
+
+
+def spool(stream: IO[bytes], work: Path) -> None:
+    """Copy standard input into the work folder, whole or not at all.
+
+    Raises FingerprintError when another text was spooled there before.
+    """
+    target = work / SPOOL
+    if not target.is_file():
+        with atomic_file(target) as handle:
+            shutil.copyfileobj(stream, handle)
+        return
+    before = fingerprint.of_file(target)
+    again = target.with_name("again.jsonl")
+    try:
+        with atomic_file(again) as handle:
+            shutil.copyfileobj(stream, handle)
+        if fingerprint.of_file(again) != before:
+            raise FingerprintError(
+                f"Standard input changed since {work} was begun; give the same text, or a new folder."
+            )
+    finally:
+        again.unlink(missing_ok=True)
+
+
+def cut_input(
+    sources: Sequence[str],
+    options: SourceOptions,
+    work: Path,
+    *,
+    piece_bytes: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[Piece, ...]:
+    """The pieces of all sources; standard input must be spooled by then. Raises what ``cut_pieces`` raises."""
+    if sources.count(STDIN) > 1:
+        raise ConfigError("Standard input can be read once; name - once among the sources.")
+    if not sources:
+        raise ConfigError("There is nothing to filter; name at least one source.")
+    spooled = str(work / SPOOL)
+    uris = [spooled if source == STDIN else source for source in sources]
+    pieces = cut_pieces(uris, options, piece_bytes=piece_bytes, progress=progress)
+    return tuple(piece.model_copy(update={"uri": STDIN}) if piece.uri == spooled else piece for piece in pieces)
+
+
+def read_records(piece: Piece, options: SourceOptions, work: Path) -> Iterator[Document | Rejection]:
+    """The records of a piece, as ``read_piece`` gives them."""
+    if piece.uri != STDIN:
+        yield from read_piece(piece, options)
+        return
+    spooled = str(work / SPOOL)
+    for record in read_piece(_on_disk(piece, work), options):
+        if isinstance(record, Rejection):
+            yield replace(record, place=record.place.replace(spooled, STDIN, 1))
+        else:
+            yield record
+
+
+def require_current(piece: Piece, work: Path) -> None:
+    """Raise FingerprintError unless the piece's file still is the one that was cut."""
+    if not piece_is_current(_on_disk(piece, work)):
+        raise changed(piece)
+
+
+def require_all_current(pieces: Sequence[Piece], work: Path) -> None:
+    """Raise FingerprintError unless all files still are the ones that were cut; each file is looked at once."""
+    firsts = {piece.uri: piece for piece in reversed(pieces)}
+    with ThreadPoolExecutor(_CHECKS_AT_A_TIME) as pool:
+        for piece, now in zip(
+            firsts.values(),
+            pool.map(lambda piece: piece_is_current(_on_disk(piece, work)), firsts.values()),
+            strict=True,
+        ):
+            if not now:
+                raise changed(piece)
+
+
+def changed(piece: Piece) -> FingerprintError:
+    """The error that says which input is no longer what it was."""
+    return FingerprintError(
+        f"The input {piece.uri} changed while the job ran; put it back as it was and run again, or filter into a new folder."
+    )
+
+
+def _on_disk(piece: Piece, work: Path) -> Piece:
+    return piece.model_copy(update={"uri": str(work / SPOOL)}) if piece.uri == STDIN else piece

@@ -1,0 +1,64 @@
+"""The two tasks that an engine makes the steps of: scoring pieces, and writing output shards.
+
+A task is what crosses to a worker: the job (its plan and its folder) and, for scoring, a factory of the scorer. Starting it loads
+the scorer or maps the selection, once in every process. It does not know how processes are run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from curator.errors import FingerprintError
+from curator.filtering.engines import Step
+from curator.filtering.job import Job, ScorerIdentity
+from curator.filtering.run_shard import run_shard
+from curator.filtering.selection import load_selection
+from curator.filtering.write_shard import write_shards
+from curator.records import TargetScorer
+
+
+class ScorerFactory(Protocol):
+    """Loads a scorer in the process that needs it; picklable where a job has several workers."""
+
+    @property
+    def identity(self) -> ScorerIdentity:
+        """What the scorer's scores depend on, known without loading it."""
+        ...
+
+    def __call__(self, worker: int) -> TargetScorer:
+        """Load the scorer; ``worker`` counts from 0 and may choose a device."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTask:
+    """Score pieces: ``run_shard`` behind the interface of an engine."""
+
+    job: Job
+    factory: ScorerFactory
+    title: str = "piece"
+
+    def start(self, worker: int) -> Step:
+        """Load the scorer. Raises FingerprintError when it is not the one that the plan names."""
+        scorer = self.factory(worker)
+        if (found := ScorerIdentity.of(scorer)) != (planned := self.job.plan.scoring.scorer):
+            raise FingerprintError(
+                f"The loaded scorer {found.neuron_set!r} ({found.etag}) is not the planned {planned.neuron_set!r} "
+                f"({planned.etag}); load the model and the neuron set that the job was begun with."
+            )
+        return lambda number, report: run_shard(self.job, number, scorer, report)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteTask:
+    """Write groups of output shards: ``write_shards`` behind the interface of an engine."""
+
+    job: Job
+    title: str = "group of shards"
+
+    def start(self, worker: int) -> Step:
+        """Map the selection into memory."""
+        selection = load_selection(self.job.work)
+        groups = selection.groups()
+        return lambda number, report: write_shards(self.job, selection, groups[number], report)

@@ -1,0 +1,83 @@
+"""Keeps all cores busy while a model reads batches: the next group is prepared beside it, small models run on several threads.
+
+A large model uses the cores by itself: its batches run one after the other in one thread with all of torch's threads, and a
+second thread prepares the next group. A model of small layers does not: between its products stands Python, which has one
+core. Its batches run on as many threads as there are cores, each with one torch thread, and a group is prepared by whichever
+thread is free. Both give the same numbers where the products of one thread and of several agree, as they do to the last bit
+on the machines tried; the batches are the same in any case. Cost: two groups in memory beside the one being prepared. It does not
+know what is computed. While lanes run, threads that other code creates inherit one torch thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+from curator.lm.backbone import Backbone
+
+Piece = TypeVar("Piece")
+Group = TypeVar("Group")
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
+_SMALL_HIDDEN = 256
+_MOST_LANES = 4  # above, they wait for Python's lock
+
+
+def lanes_for(backbone: Backbone) -> int:
+    """How many threads should read batches at once."""
+    if backbone.device.type != "cpu" or backbone.hidden_size > _SMALL_HIDDEN:
+        return 1
+    return min(_MOST_LANES, torch.get_num_threads())
+
+
+class Lanes:
+    """Threads that run batches, and one that prepares; made by ``open_lanes``."""
+
+    def __init__(self, running: ThreadPoolExecutor, preparing: ThreadPoolExecutor) -> None:
+        self._running, self._preparing = running, preparing
+
+    def over(
+        self,
+        pieces: Sequence[Piece],
+        prepare: Callable[[Piece], Group],
+        batches_of: Callable[[Group], Sequence[Batch]],
+        run: Callable[[Batch], Result],
+    ) -> Iterator[tuple[Group, list[Result]]]:
+        """For every piece its group and the results of its batches, in order; up to two groups ahead are in work."""
+        ahead = self._preparing.submit(prepare, pieces[0]) if pieces else None
+        waiting: tuple[Group, list[Future[Result]]] | None = None
+        for following in [*pieces[1:], None]:
+            if ahead is None:
+                return
+            group = ahead.result()
+            ahead = None if following is None else self._preparing.submit(prepare, following)
+            begun = group, [self._running.submit(run, batch) for batch in batches_of(group)]
+            if waiting:
+                yield _finished(waiting)
+            waiting = begun
+        if waiting:
+            yield _finished(waiting)
+
+
+def _finished(waiting: tuple[Group, list[Future[Result]]]) -> tuple[Group, list[Result]]:
+    group, futures = waiting
+    return group, [future.result() for future in futures]
+
+
+@contextmanager
+def open_lanes(lanes: int) -> Iterator[Lanes]:
+    """So many threads for the length of the block. What is queued when the block ends early is dropped."""
+    threads = torch.get_num_threads()
+    each = max(1, threads // lanes)
+    running = ThreadPoolExecutor(lanes, "lane", initializer=torch.set_num_threads, initargs=(each,))
+    preparing = running if lanes > 1 else ThreadPoolExecutor(1, "lane-prepares")
+    try:
+        yield Lanes(running, preparing)
+    finally:
+        for pool in {running, preparing}:
+            pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # what new threads inherit

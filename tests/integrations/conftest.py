@@ -1,0 +1,41 @@
+"""The tiny neuron set that these tests score with, on disk."""
+
+import gzip
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+
+from curator.neuronset.artifact import save_neuron_set
+from tests.atlas.core_world import make_corpus
+from tests.neuronset.made_set import make_set
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp()
+
+
+@pytest.fixture(scope="session")
+def set_folder(world: Path) -> Path:
+    """A set for two target domains, ``digits`` and ``letters``."""
+    folder = world / "integrated-set"
+    save_neuron_set(make_set(world), folder)
+    return folder
+
+
+@pytest.fixture
+def here(set_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the files that the page names, and a set called science."""
+    home = tmp_path / "home" / "neuron-sets"
+    home.mkdir(parents=True)
+    (home / "science").symlink_to(set_folder)
+    monkeypatch.setenv("CURATOR_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    lines = "".join(json.dumps({"id": d.id, "text": d.text}) + "\n" for d in make_corpus(20, seed=9).documents)
+    for path in ("pool/a.jsonl", "dolma/documents/a.jsonl.gz"):
+        Path(path).parent.mkdir(parents=True)
+        Path(path).write_bytes(gzip.compress(lines.encode()) if path.endswith("gz") else lines.encode())
+    return tmp_path
