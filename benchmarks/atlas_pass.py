@@ -23,8 +23,8 @@ import torch
 
 from benchmarks.harness import Paired, Row, note, paired, rounded, seconds
 from benchmarks.worlds import ARCHITECTURES, TRUE_SHAPES, build, emptied, probe, random_model, scratch, zoo
-from curator.atlas.lanes import lanes_for
 from curator.lm.backbone import Backbone
+from curator.lm.lanes import lanes_for
 from curator.settings import AtlasSettings
 from curator.text.probe import ProbeCorpus
 
@@ -72,7 +72,7 @@ class Compared:
 
 def atlas_against_forward(backbone: Backbone, corpus: ProbeCorpus, settings: AtlasSettings, rounds: int) -> Compared:
     """The pass and both forwards, timed in turn."""
-    lanes = lanes_for(backbone.hidden_size, backbone.device)
+    lanes = lanes_for(backbone)
     with scratch() as folder:
         with recorded(backbone) as calls:
             build(backbone, corpus, settings, folder / "warm")

@@ -23,17 +23,18 @@ from curator.atlas.accumulators import LayerSums, Scratch
 from curator.atlas.audit import Audit
 from curator.atlas.batches import IDENTITIES, BatchSpans, ChunkSpans, Tensors
 from curator.atlas.chunks import Chunk
-from curator.atlas.lanes import Lanes, Turns, lanes_for
+from curator.atlas.lanes import Lanes, Turns
 from curator.atlas.part import Part, Snapshot
 from curator.atlas.spankeys import SpanKeys
 from curator.errors import ModelError
 from curator.lm.backbone import Backbone
 from curator.lm.batching import MicroBatch, fitting_budget, micro_batches
+from curator.lm.lanes import lanes_for
 from curator.lm.taps import Tapped, tap
 
 Progress = Callable[[int, int], None]
 SNAPSHOT_SECONDS = 30.0
-_PILOT_TOKENS = 1024
+_PILOT_TOKENS = 256
 _SNAPSHOT_SHARE = 20  # time between snapshots, in snapshots: 5 % at most goes into them
 
 
@@ -258,7 +259,7 @@ def run_pass(
 
     Raises ModelError when the model computes something that is not finite, StorageError when the disk is full.
     """
-    lanes = lanes or lanes_for(backbone.hidden_size, backbone.device)
+    lanes = lanes or lanes_for(backbone)
     with torch.inference_mode(), tap(backbone) as tapped:
         work = _Pass(backbone, tapped, keys, chunks, part)
         state, header, reported = work.state, part.header, -1
@@ -308,7 +309,7 @@ def _resume(work: _Pass) -> None:
 
 
 def _head(batch: MicroBatch) -> MicroBatch:
-    """The first windows of a batch, about 1,024 tokens: enough for means that are only taken off to keep sums small."""
+    """The first windows of a batch, about 256 tokens: enough for means that are only taken off to keep sums small."""
     rows = max(1, _PILOT_TOKENS // batch.input_ids.shape[1])
     return MicroBatch(batch.input_ids[:rows], batch.attention_mask[:rows], batch.indices[:rows])
 

@@ -2,9 +2,7 @@
 
 Each lane takes the next batch and runs the model on it; before it adds to a layer it waits until the batch before has done so.
 The lanes so follow each other through the layers, an adding's length apart, and the result has the same bytes for any number
-of lanes. It pays where a model's matrices are too small to keep several cores busy at once: at width 128 two lanes of one
-thread each compute 1.25 times as fast as one lane of two threads, at width 768 no faster. Memory: one layer's activations a
-lane. It does not know what is computed or added.
+of lanes. How many pay is in ``lm.lanes``. Memory: one layer's activations a lane. It does not know what is computed or added.
 """
 
 from __future__ import annotations
@@ -18,15 +16,7 @@ from typing import Generic, TypeVar
 import torch
 
 Item = TypeVar("Item")
-_NARROW, _MOST_LANES = 512, 8
 _LOOK_SECONDS = 0.25
-
-
-def lanes_for(hidden_size: int, device: torch.device) -> int:
-    """How many lanes a model of this width is worth on a device: one a core for narrow models on a CPU, else one."""
-    if device.type != "cpu" or hidden_size > _NARROW:
-        return 1
-    return max(1, min(_MOST_LANES, torch.get_num_threads()))
 
 
 class _Abandoned(Exception):  # noqa: N818 - ends the other lanes after one has failed; nobody outside sees it

@@ -13,6 +13,7 @@ import torch
 
 _BLOCK = 16
 _PENDING_PER_UNIT = 32
+_FIRST_PART, _GROWTH = 1, 2  # in k values; each later part this much longer
 
 
 class Strongest:
@@ -29,16 +30,24 @@ class Strongest:
         self._waiting = 0
 
     def add(self, values_KU: torch.Tensor, document_K: torch.Tensor, span_K: torch.Tensor) -> torch.Tensor:
-        """Take in K values of every neuron; returns their maximum, (U,)."""
-        wanted, width = self.value_kU.shape
+        """Take in K values of every neuron; returns their maximum, (U,).
+
+        The first values of all come in small parts: each raises the bar for the next, so that little is put aside.
+        """
+        first = bool(torch.isneginf(self.value_kU[-1, 0]))
+        start, size = 0, _FIRST_PART * len(self.value_kU) if first else len(values_KU)
+        maxima = []
+        while start < len(values_KU):
+            part = slice(start, start + size)
+            maxima.append(self._add(values_KU[part], document_K[part], span_K[part]))
+            start, size = start + size, _GROWTH * size
+            if first:
+                self.settle()
+        return torch.stack(maxima).amax(dim=0)
+
+    def _add(self, values_KU: torch.Tensor, document_K: torch.Tensor, span_K: torch.Tensor) -> torch.Tensor:
         maxima_nU = _block_maxima(values_KU)
         block_C, unit_C = (maxima_nU > self.value_kU[-1]).nonzero().unbind(1)
-        if (
-            len(block_C) > wanted * width
-        ):  # in the first batches: the k best blocks of each unit are enough, the earlier on ties
-            best_nU = maxima_nU.sort(dim=0, descending=True, stable=True).indices
-            block_C = best_nU[:wanted].sort(dim=0).values.T.flatten()
-            unit_C = torch.arange(width, device=block_C.device).repeat_interleave(wanted)
         if len(block_C):
             self._put_aside(values_KU, block_C, unit_C, document_K, span_K)
         return maxima_nU.amax(dim=0)
@@ -59,7 +68,7 @@ class Strongest:
         row_E = row_Cb[at, within]
         self._pending.append((unit_C[at], value_Cb[at, within], document_K[row_E], span_K[row_E]))
         self._waiting += len(row_E)
-        if self._waiting > _PENDING_PER_UNIT * self.value_kU.shape[1] or torch.isneginf(self.value_kU[-1, 0]):
+        if self._waiting > _PENDING_PER_UNIT * self.value_kU.shape[1]:
             self.settle()
 
     def settle(self) -> None:

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from curator.lm.backbone import Backbone
+from curator.lm.lanes import lanes_for
 from curator.lm.taps import Tapped, tap
 from curator.neuronset.groups import FeatureBatch, Group, batch_budget, group_bounds, make_group
-from curator.neuronset.lanes import lanes_for, open_lanes
+from curator.neuronset.lanes import open_lanes
 from curator.records import NeuronId
 
 FEATURES = ("mean", "rms", "peak")

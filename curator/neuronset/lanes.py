@@ -1,9 +1,8 @@
 """Keeps all cores busy while a model reads batches: the next group is prepared beside it, small models run on several threads.
 
-A large model uses the cores by itself: its batches run one after the other in one thread with all of torch's threads, and a
-second thread prepares the next group. A model of small layers does not: between its products stands Python, which has one
-core. Its batches run on as many threads as there are cores, each with one torch thread, and a group is prepared by whichever
-thread is free. Both give the same numbers where the products of one thread and of several agree, as they do to the last bit
+Where one lane is worth having (``lm.lanes``), batches run one after the other in one thread with all of torch's threads, and a
+second thread prepares the next group. With several lanes each has its share of torch's threads, and whichever thread is free
+prepares a group. Both give the same numbers where the products of one thread and of several agree, as they do to the last bit
 on the machines tried; the batches are the same in any case. Cost: two groups in memory beside the one being prepared. It does not
 know what is computed. While lanes run, threads that other code creates inherit one torch thread.
 """
@@ -17,21 +16,10 @@ from typing import TypeVar
 
 import torch
 
-from curator.lm.backbone import Backbone
-
 Piece = TypeVar("Piece")
 Group = TypeVar("Group")
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
-_SMALL_HIDDEN = 256
-_MOST_LANES = 4  # above, they wait for Python's lock
-
-
-def lanes_for(backbone: Backbone) -> int:
-    """How many threads should read batches at once."""
-    if backbone.device.type != "cpu" or backbone.hidden_size > _SMALL_HIDDEN:
-        return 1
-    return min(_MOST_LANES, torch.get_num_threads())
 
 
 class Lanes:

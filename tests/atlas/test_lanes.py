@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curator.atlas.lanes import Lanes, Turns, lanes_for
+from curator.atlas.lanes import Lanes, Turns
 
 PLACES = 3
 
@@ -70,10 +70,3 @@ def test_what_fails_in_one_place_ends_the_run_and_is_raised(failing: str) -> Non
         Lanes(4, PLACES, work).run(items(), look)
     assert threading.active_count() == before
     assert torch.get_num_threads() == threads
-
-
-def test_only_narrow_models_on_a_cpu_get_more_than_one_lane() -> None:
-    threads = torch.get_num_threads()
-    assert lanes_for(128, torch.device("cpu")) == min(8, threads)
-    assert lanes_for(4096, torch.device("cpu")) == 1
-    assert lanes_for(128, torch.device("cuda")) == 1
