@@ -3,7 +3,7 @@
 Windows run through the model in length-bucketed micro-batches; each layer's activations are pooled and added to the layer's sums
 in the hook that sees them, so one layer is in memory at a time; nothing above the last MLP is computed. Narrow models run in
 several lanes that add in the order of the batches. Batches are a function of the corpus and the model's widths alone, so two
-passes on one CPU give the same bytes, killed and resumed or not; a GPU adds in no fixed order, and its last bits may move.
+passes on one CPU with one number of threads give the same bytes, killed and resumed or not; a GPU adds in no fixed order.
 Cost: the forward pass, and what ``accumulators`` says.
 """
 
@@ -255,7 +255,8 @@ def run_pass(
     """Make a part complete, from its last snapshot on, and return its sums.
 
     ``progress`` is called with (documents done, documents of the part), a few times a second. Without ``save_end`` the end is
-    not saved: for a caller who merges at once. ``lanes`` changes the speed alone; by default ``lanes_for`` the model.
+    not saved: for a caller who merges at once. ``lanes``, by default ``lanes_for`` the model, changes the speed, and last bits
+    where it changes torch's threads in each.
 
     Raises ModelError when the model computes something that is not finite, StorageError when the disk is full.
     """

@@ -2,7 +2,8 @@
 
 Each lane takes the next batch and runs the model on it; before it adds to a layer it waits until the batch before has done so.
 The lanes so follow each other through the layers, an adding's length apart, and the result has the same bytes for any number
-of lanes. How many pay is in ``lm.lanes``. Memory: one layer's activations a lane. It does not know what is computed or added.
+of lanes that have the same number of torch's threads each (with another number torch sums in another order, which moves last
+bits). How many pay is in ``lm.lanes``. Memory: one layer's activations a lane. It does not know what is computed or added.
 """
 
 from __future__ import annotations

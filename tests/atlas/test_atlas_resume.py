@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from curator.atlas import chunks, forward_pass
 from curator.atlas.build import build_atlas, build_part, work_folder
@@ -30,6 +31,15 @@ class _Killed(BaseException):
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "_CHUNK_DOCUMENTS", 12)
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Lanes share torch's threads out, and with another number of them torch sums in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -70,7 +80,7 @@ def test_a_build_that_is_stopped_again_and_again_ends_with_the_same_bytes(
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 @pytest.mark.parametrize("lanes", [2, 5])
 def test_the_number_of_lanes_changes_no_byte(
-    kind: str, lanes: int, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, lanes: int, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_torch_thread: None
 ) -> None:
     monkeypatch.setattr(batching, "_MOST_TOKENS", 256)  # several batches a chunk
     monkeypatch.setattr(batching, "_FEWEST_TOKENS", 256)

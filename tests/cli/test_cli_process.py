@@ -46,10 +46,13 @@ def test_serve_answers_and_leaves_when_told(world):
         server.communicate()
 
 
+COPIES = 50  # long enough that a signal comes before the end, on a machine that is busy too
+
+
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_a_filter_leaves_what_the_same_command_goes_on_from(world, tmp_path):
     pool = tmp_path / "pool.jsonl"
-    pool.write_text(world.pool.read_text() * 15)
+    pool.write_text(world.pool.read_text() * COPIES)
     words = ("filter", pool, "--neuron-set", world.neuron_set, "--keep-fraction", 0.5, "--piece-size", "10kB")
     process = start(*words, "--workers", 2, "--out", tmp_path / "out")
     ledger = tmp_path / "out.work" / "ledger"
@@ -66,13 +69,13 @@ def test_ctrl_c_in_the_middle_of_a_filter_leaves_what_the_same_command_goes_on_f
         process.wait()
         process.stderr.close()
     done = len(list(ledger.glob("*.json")))
-    assert not (tmp_path / "out").exists() and 0 < done < 30
+    assert not (tmp_path / "out").exists() and 0 < done < 2 * COPIES
     resumed = curator(*words, "--out", tmp_path / "out")
     assert resumed.exit_code == 0, resumed.output
     fresh = curator(*words, "--out", tmp_path / "fresh")
     assert fresh.exit_code == 0, fresh.output
     assert list(kept_ids(tmp_path / "out")) == list(kept_ids(tmp_path / "fresh"))
-    assert verify_output(tmp_path / "out").documents_in == 15 * 91
+    assert verify_output(tmp_path / "out").documents_in == COPIES * 91
 
 
 def test_standard_input_is_filtered_once_and_a_second_text_is_not_taken_for_the_first(world, tmp_path):
