@@ -160,12 +160,12 @@ def parse_size(text: str) -> int:
 
 
 def parse_count(text: str) -> int:
-    """``16M``, ``1.5B`` or ``200000`` as a number. Raises ConfigError for anything else."""
+    """``16M``, ``1.5B``, ``200000`` or ``200_000`` as a number. Raises ConfigError for anything else."""
     return _scaled(text, 1000, "a number such as 200000, 16M or 1.5B")
 
 
 def _scaled(text: str, base: int, wanted: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
+    match = _SIZE.fullmatch(re.sub(r"(?<=\d)_(?=\d)", "", text.strip()))
     if match is None:
         raise ConfigError(f"{text!r} is not {wanted}.")
     number, unit = float(match[1]), match[2].rstrip("i").upper()

@@ -20,7 +20,9 @@ def test_sizes_are_read_in_powers_of_1000_or_1024(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize(("text", "count"), [("200000", 200_000), ("16M", 16_000_000), ("1.5B", 1_500_000_000)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("2_000_000", 2_000_000), ("200000", 200_000), ("16M", 16_000_000), ("1.5B", 1_500_000_000)]
+)
 def test_counts_are_read_with_their_suffix(text, count):
     assert parse_count(text) == count
 
