@@ -13,6 +13,7 @@ character).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -64,19 +65,22 @@ def window_text(text: str, window: Window) -> str:
 
 def window_document(document: Document, window: Window) -> Document:
     """The document to score for one window: ``<id>#w<number>``, or the document itself where the window is whole."""
-    if window.number == WHOLE:
-        return document
-    return replace(document, id=f"{document.id}#w{window.number}", text=window_text(document.text, window))
+    return documents_of(document, [window])[0]
 
 
 def window_documents(document: Document, characters: int) -> list[tuple[Window, Document]]:
-    """All windows of a document with the documents to score for them, encoding the text once."""
+    """All windows of a document with the documents to score for them."""
     windows = windows_of(document.text, characters)
-    if len(windows) == 1:
-        return [(windows[0], document)]
+    return list(zip(windows, documents_of(document, windows), strict=True))
+
+
+def documents_of(document: Document, windows: Sequence[Window]) -> list[Document]:
+    """What ``window_document`` gives for each of several windows, encoding the text once."""
+    if all(window.number == WHOLE for window in windows):
+        return [document] * len(windows)
     data = document.text.encode()
     return [
-        (window, replace(document, id=f"{document.id}#w{window.number}", text=data[window.start : window.end].decode()))
+        replace(document, id=f"{document.id}#w{window.number}", text=data[window.start : window.end].decode())
         for window in windows
     ]
 

@@ -33,7 +33,7 @@ from curator.filtering.run_shard import Report, score_step
 from curator.filtering.score_file import read_score_file, scores_of, text_hash
 from curator.filtering.selection import Selection
 from curator.filtering.shards import SUFFIXES, describe, write_rows
-from curator.filtering.windows import Window, window_document
+from curator.filtering.windows import Window, documents_of
 from curator.records import Document, Rejection, Score
 from curator.text.pieces import Piece
 
@@ -148,7 +148,7 @@ def _joined(
     if isinstance(record, Rejection) or record.id != rows[0]["document_id"]:
         raise changed(piece)
     windows = [Window(one["window"], one["window_start"], one["window_end"]) for one in rows]
-    parts = [window_document(record, window) for window in windows]
+    parts = documents_of(record, windows)
     if any(text_hash(part.text) != one["text_hash"] for part, one in zip(parts, rows, strict=True)):
         raise changed(piece)
     document = parts[0] if job.plan.policy.windows == "window" else record
