@@ -3,8 +3,8 @@
 The atlas pass is everything from texts to a finished atlas on disk: tokenising, the truncated forward pass, pooling, sums,
 sketches, decoys, top contexts, certificate, files. The bare forward is the base model without LM head and cache on exactly the
 micro-batches that the atlas pass gave it, recorded during a first pass that is not timed, one after the other with all of
-torch's threads, and nothing is read from it. The value is the worst model's median ratio. The pass runs narrow models in lanes,
-which a plain loop does not; the detail ``ratio_in_lanes`` is against a bare forward in as many lanes, which is faster. Where
+torch's threads, and nothing is read from it. The value is the worst model's median ratio. The pass runs models that are not
+wide in lanes, which a plain loop does not; the detail ``ratio_in_lanes`` is against a bare forward in as many lanes. Where
 the text is short, what an atlas costs once (its arrays, its files, the first and densest batches of top contexts) weighs more
 than it does in use: 36,864 neurons of default settings are 1.8 GB whatever the text. True sizes, and the zoo with ``--quick``,
 therefore get the smallest sketch and held-back sample; what a span costs does not depend on either.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,7 @@ import torch
 from benchmarks.harness import Paired, Row, note, paired, rounded, seconds
 from benchmarks.worlds import ARCHITECTURES, TRUE_SHAPES, build, emptied, probe, random_model, scratch, zoo
 from curator.lm.backbone import Backbone
-from curator.lm.lanes import lanes_for
+from curator.lm.lanes import lane_pool, lanes_for
 from curator.settings import AtlasSettings
 from curator.text.probe import ProbeCorpus
 
@@ -96,15 +95,8 @@ def atlas_against_forward(backbone: Backbone, corpus: ProbeCorpus, settings: Atl
 
 
 def _in_lanes(forward: Callable[[Sequence[Call]], None], calls: Sequence[Call], lanes: int) -> None:
-    threads = torch.get_num_threads()
-
-    def lane(number: int) -> None:
-        torch.set_num_threads(max(1, threads // lanes))
-        forward(calls[number::lanes])
-
-    with ThreadPoolExecutor(lanes) as pool:
-        list(pool.map(lane, range(lanes)))
-    torch.set_num_threads(threads)
+    with lane_pool(lanes, "bare-forward") as pool:
+        list(pool.map(lambda lane: forward(calls[lane::lanes]), range(lanes)))
 
 
 def zoo_rows(quick: bool) -> Iterator[Row]:
@@ -122,7 +114,7 @@ def zoo_rows(quick: bool) -> Iterator[Row]:
 
 def true_size_rows(quick: bool) -> Iterator[Row]:
     """``atlas_over_forward_true_size`` over random weights in the shapes of Pythia-160M, GPT-2 and OPT-125M."""
-    spans, rounds = (1_200, 1) if quick else (24_000, 2)
+    spans, rounds = (1_200, 1) if quick else (24_000, 3)
     settings = AtlasSettings(sketch_dimensions=256, held_back_spans=256)
     corpus = probe(spans, max_document_spans=256)
     found = {}

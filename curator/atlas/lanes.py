@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import torch
+
+from curator.lm.lanes import lane_pool
 
 Item = TypeVar("Item")
 _LOOK_SECONDS = 0.25
@@ -63,24 +65,17 @@ class Lanes(Generic[Item]):
         Raises what a lane, the iterator or ``look`` raised; by then every lane has ended.
         """
         turns, handed = Turns(self._places), _Handed(items)
-        threads = torch.get_num_threads()
-        try:
-            with ThreadPoolExecutor(self._count, thread_name_prefix="atlas-lane") as pool:
-                running = {
-                    pool.submit(self._lane, handed, turns, max(1, threads // self._count)) for _ in range(self._count)
-                }
-                try:
-                    while wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_EXCEPTION).not_done:
-                        _raise_first(running)
-                        look()
-                finally:
-                    turns.abandon()
-        finally:
-            torch.set_num_threads(threads)  # what a lane sets holds for threads made later, too
+        with lane_pool(self._count, "atlas-lane") as pool:
+            running = {pool.submit(self._lane, handed, turns) for _ in range(self._count)}
+            try:
+                while wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_EXCEPTION).not_done:
+                    _raise_first(running)
+                    look()
+            finally:
+                turns.abandon()
         _raise_first(running)
 
-    def _lane(self, handed: _Handed[Item], turns: Turns, threads: int) -> None:
-        torch.set_num_threads(threads)
+    def _lane(self, handed: _Handed[Item], turns: Turns) -> None:
         try:
             with torch.inference_mode():
                 while (taken := handed.next()) is not None:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-import torch
+from curator.lm.lanes import lane_pool
 
 Piece = TypeVar("Piece")
 Group = TypeVar("Group")
@@ -59,13 +59,9 @@ def _finished(waiting: tuple[Group, list[Future[Result]]]) -> tuple[Group, list[
 @contextmanager
 def open_lanes(lanes: int) -> Iterator[Lanes]:
     """So many threads for the length of the block. What is queued when the block ends early is dropped."""
-    threads = torch.get_num_threads()
-    each = max(1, threads // lanes)
-    running = ThreadPoolExecutor(lanes, "lane", initializer=torch.set_num_threads, initargs=(each,))
-    preparing = running if lanes > 1 else ThreadPoolExecutor(1, "lane-prepares")
-    try:
-        yield Lanes(running, preparing)
-    finally:
-        for pool in {running, preparing}:
-            pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # what new threads inherit
+    with lane_pool(lanes, "lane") as running:
+        if lanes > 1:
+            yield Lanes(running, running)
+            return
+        with lane_pool(1, "lane-prepares") as preparing:
+            yield Lanes(running, preparing)
