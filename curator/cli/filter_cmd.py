@@ -134,11 +134,10 @@ def filter_(
             raise ConfigError("With --from-scores the sources and the scorer are those of that output; leave them out.")
         report = _reselect(from_scores, out, policy, layout, workers, engine)
     else:
-        targets = [share.name for share in shares] or ([domain] if domain else [])
         factory = scorers.chosen_scorer(
             neuron_set,
             model=model,
-            targets=targets,
+            targets=policy.named_targets,
             method=method,
             max_depth=max_depth,
             device=device,
