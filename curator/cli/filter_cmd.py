@@ -71,9 +71,7 @@ def filter_(
     domain: scorers.Domain = None,
     method: scorers.Method = None,
     model: scorers.Model = None,
-    max_depth: Annotated[
-        int | None, typer.Option(help="Read at most so many layers, where the set was fitted for it too.", min=1)
-    ] = None,
+    max_depth: scorers.MaxDepth = None,
     remote: scorers.Remote = None,
     token: scorers.Token = "",
     tls: scorers.Tls = False,
