@@ -18,6 +18,8 @@ from typing import IO, Any
 
 from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, StorageError
 
+LOCK = ".lock"
+"""Name of the file by which ``exclusive`` holds a folder."""
 _PARTIAL = ".partial-"
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
@@ -62,7 +64,7 @@ def exclusive(folder: Path, purpose: str) -> Generator[None, None, None]:
 
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
+        handle = (folder / LOCK).open("w")
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -73,11 +73,8 @@ def filter_dataset(
     Returns the counts of the whole job. Raises what ``curator.filtering.dataset.filter_sources`` raises, and
     ArtifactNotFoundError without the neuron set.
     """
-    wanted = (
-        tuple(targets) or tuple(share.name for share in policy.targets) or ((policy.target,) if policy.target else ())
-    )
     factory = (
-        NeuronSetFactory.of(neuron_set, targets=wanted, device=device, dtype=dtype)
+        NeuronSetFactory.of(neuron_set, targets=targets or policy.named_targets, device=device, dtype=dtype)
         if isinstance(neuron_set, str | os.PathLike)
         else neuron_set
     )

@@ -1,7 +1,7 @@
 """The frozen records that flow between stages; every stage maps an iterator of one of them to an iterator of another.
 
-A ``Document`` enters, a ``Score`` is attached, a ``Decision`` leaves. What cannot be read becomes a ``Rejection`` with a
-reason: nothing vanishes. The records know no stage, no file format and no model.
+A ``Document`` enters and a ``Score`` is attached. What cannot be read becomes a ``Rejection`` with a reason: nothing
+vanishes. The records know no stage, no file format and no model.
 """
 
 from __future__ import annotations
@@ -97,16 +97,6 @@ class Score:
     probability: float
     tokens: int
     top_neurons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The verdict on one document: kept, or rejected for a reason."""
-
-    document: Document
-    score: Score | None
-    kept: bool
-    reason: RejectReason | None = None
 
 
 class DocumentScorer(Protocol):

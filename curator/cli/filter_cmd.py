@@ -6,6 +6,8 @@ folder is refused. ``--from-scores`` selects again from the scores of a finished
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from curator.filtering.output import Manifest, OutputOptions
     from curator.filtering.policy import Policy
     from curator.filtering.tally import FilterReport
+    from curator.filtering.tasks import ScorerFactory
 
 SHOWN_FILES = 12
 Window = Literal["document_mean", "document_max", "window"]
@@ -71,9 +74,7 @@ def filter_(
     domain: scorers.Domain = None,
     method: scorers.Method = None,
     model: scorers.Model = None,
-    max_depth: Annotated[
-        int | None, typer.Option(help="Read at most so many layers, where the set was fitted for it too.", min=1)
-    ] = None,
+    max_depth: scorers.MaxDepth = None,
     remote: scorers.Remote = None,
     token: scorers.Token = "",
     tls: scorers.Tls = False,
@@ -95,6 +96,7 @@ def filter_(
     """Keep the documents of a source that a neuron set speaks for; run it again to go on after an interruption."""
     from curator.filtering.output import OutputOptions, is_finished
     from curator.filtering.policy import Policy
+    from curator.text.rows import SourceOptions
 
     wanted = ""
     if precision is not None or recall is not None:
@@ -134,11 +136,10 @@ def filter_(
             raise ConfigError("With --from-scores the sources and the scorer are those of that output; leave them out.")
         report = _reselect(from_scores, out, policy, layout, workers, engine)
     else:
-        targets = [share.name for share in shares] or ([domain] if domain else [])
         factory = scorers.chosen_scorer(
             neuron_set,
             model=model,
-            targets=targets,
+            targets=policy.named_targets,
             method=method,
             max_depth=max_depth,
             device=device,
@@ -147,32 +148,32 @@ def filter_(
             token=token,
             tls=tls,
         )
-        fields = {"text_field": text_field, "id_field": id_field, "domain_field": domain_field}
-        settings = {
-            "source_options": {**fields, "source_field": source_field},
-            "decontaminate": decontaminate or (),
-            "window_characters": window,
-            "piece_bytes": options.parse_size(piece_size),
-            "workers": workers,
-            "engine": engine,
-        }
-        report = _filter(sources or [], factory, out, policy, layout, settings)
+        report = _filter(
+            sources or [],
+            factory,
+            out,
+            policy,
+            options=layout,
+            source_options=SourceOptions(
+                text_field=text_field, id_field=id_field, domain_field=domain_field, source_field=source_field
+            ),
+            decontaminate=decontaminate or (),
+            window_characters=window,
+            piece_bytes=options.parse_size(piece_size),
+            workers=workers,
+            engine=engine,
+        )
     if before:
         remark(f"{out} already holds this job, finished; nothing was scored or written")
     _show(report, out)
 
 
-def _filter(
-    sources: list[str], factory: Any, out: Path, policy: Policy, layout: OutputOptions, settings: dict[str, Any]
-) -> FilterReport:
+def _filter(sources: list[str], factory: ScorerFactory, out: Path, policy: Policy, **settings: Any) -> FilterReport:
+    """``filter_dataset`` with a meter on the screen."""
     from curator.offline import filter_dataset
-    from curator.text.rows import SourceOptions
 
-    fields = SourceOptions(**settings.pop("source_options"))
     with _resumable(out), FilterMeter() as meter:
-        report = filter_dataset(
-            sources, factory, out, policy, options=layout, source_options=fields, watch=meter, **settings
-        )
+        report = filter_dataset(sources, factory, out, policy, watch=meter, **settings)
     if meter.scored:
         remark(meter.scored)
     return report
@@ -187,18 +188,14 @@ def _reselect(
         return reselect_dataset(finished, out, policy, options=layout, workers=workers, engine=engine, watch=meter)
 
 
-class _resumable:  # noqa: N801 - reads as a statement
+@contextmanager
+def _resumable(out: Path) -> Generator[None, None, None]:
     """Says on Ctrl-C how the job goes on."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-
-    def __enter__(self) -> None:
-        """Nothing yet."""
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is KeyboardInterrupt:
-            remark(f"what is done is kept in {self._out}.work; the same command goes on from there")
+    try:
+        yield
+    except KeyboardInterrupt:
+        remark(f"what is done is kept in {out}.work; the same command goes on from there")
+        raise
 
 
 def _share(text: str) -> Any:

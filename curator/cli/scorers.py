@@ -25,7 +25,7 @@ NeuronSetPlace = Annotated[
 Model = Annotated[str | None, typer.Option(help="Model to read, if not the one that the set names.", metavar="NAME")]
 Domain = Annotated[str | None, typer.Option(help="Target domain, where the set has several.")]
 MaxDepth = Annotated[
-    int | None, typer.Option(help="Read the first so many layers only: faster, and less exact.", min=1)
+    int | None, typer.Option(help="Read at most so many layers, where the set was fitted for it too.", min=1)
 ]
 Method = Annotated[MethodOption | None, typer.Option(help="Scorer; the set's default is the best on validation.")]
 Remote = Annotated[

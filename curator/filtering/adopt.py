@@ -16,7 +16,7 @@ from curator.filtering.job import Job
 from curator.filtering.ledger import Ledger, ShardRecord
 from curator.filtering.output import load_manifest
 from curator.filtering.run_shard import score_step
-from curator.filtering.score_file import SCORES, read_score_file
+from curator.filtering.score_file import read_score_file, score_file_name
 
 
 def adopt_scores(job: Job, finished: Path) -> list[ShardRecord]:
@@ -28,7 +28,7 @@ def adopt_scores(job: Job, finished: Path) -> list[ShardRecord]:
         step, inputs = score_step(job, number)
         found = ledger.find(step, inputs)
         if found is None:
-            file = files[f"{SCORES}/{step}.parquet"]
+            file = files[score_file_name(step)]
             window_R = read_score_file(finished, file, ["window"])["window"].to_numpy()
             counts = {"records": int((window_R <= 0).sum()), "rows": int(window_R.size)}
             link_or_copy(finished / file.name, job.work / file.name)

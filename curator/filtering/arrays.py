@@ -94,6 +94,11 @@ class ScoreArrays:
         """Number of documents and unreadable records."""
         return int(self.document_D[-1]) + 1 if self.rows else 0
 
+    @property
+    def opens_document_D(self) -> NDArray[np.bool_]:
+        """Whether a row is the first of its document; an unreadable record counts as one."""
+        return self.window_D <= 0
+
 
 _VECTORS = (
     "size_D",

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from curator.errors import ConfigError, FingerprintError
-from curator.files import exclusive
+from curator.files import LOCK, exclusive
 from curator.filtering.adopt import adopt_scores
 from curator.filtering.annotate import Annotator
 from curator.filtering.engines import Engine, LocalEngine
@@ -64,7 +64,6 @@ from curator.text.rows import SourceOptions
 
 WORK_SUFFIX = ".work"
 WINDOWS = "windows"
-LOCK = ".lock"
 _log = logging.getLogger(__name__)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import pyarrow.parquet as pq
 from curator.files import atomic_file, sync_folder, write_json
 from curator.filtering.arrays import REASONS
 from curator.filtering.job import PLAN, Job
-from curator.filtering.ledger import LEDGER, ShardRecord
+from curator.filtering.ledger import ShardRecord
 from curator.filtering.output import (
     CARD,
     DECISIONS,
@@ -87,8 +86,6 @@ def finish(job: Job, scored: Sequence[ShardRecord], selection: Selection, writte
 def publish(work: Path, out: Path) -> None:
     """Turn a work folder that has its manifest into the output: delete what it does not name, then rename."""
     listed = {file.name for file in load_manifest(work).files} | {MANIFEST, TIMING}
-    for folder in (LEDGER, "selection", "input"):
-        shutil.rmtree(work / folder, ignore_errors=True)
     for path in [path for path in work.rglob("*") if path.is_file()]:
         if path.relative_to(work).as_posix() not in listed:
             path.unlink(missing_ok=True)
@@ -120,7 +117,7 @@ def _write_decisions(job: Job, scored: Sequence[ShardRecord], selection: Selecti
 def _decisions(job: Job, scored: Sequence[ShardRecord], selection: Selection) -> Iterator[pa.Table]:
     names = pa.array([*(shard_step(job, selection, place)[0] for place in range(len(selection.shards))), ""])
     targets, reasons = pa.array([*selection.targets, ""]), pa.array(REASONS)
-    for record, (start, end) in zip(scored, _ranges(selection), strict=True):
+    for record, (start, end) in zip(scored, itertools.pairwise(selection.piece_start_P.tolist()), strict=True):
         table = read_score_file(job.work, record.files[0], ["document_id", "place", "window"])
         window_R = table["window"].to_numpy()
         by_window = job.plan.policy.windows == "window"
@@ -139,11 +136,6 @@ def _decisions(job: Job, scored: Sequence[ShardRecord], selection: Selection) ->
             names.take(pa.array(np.where(shard_R == NO_SHARD, len(selection.shards), shard_R))),
         ]
         yield pa.table(columns, schema=_DECISIONS_SCHEMA)
-
-
-def _ranges(selection: Selection) -> Iterator[tuple[int, int]]:
-    starts = selection.piece_start_P.tolist()
-    return itertools.pairwise(starts)
 
 
 def _write_unreadable(job: Job, scored: Sequence[ShardRecord]) -> None:

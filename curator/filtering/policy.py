@@ -176,6 +176,11 @@ class Policy(BaseModel):
         )
 
     @property
+    def named_targets(self) -> tuple[str, ...]:
+        """The target domains that it names; none where the scores have only one."""
+        return tuple(limit.name for limit in self.limits if limit.name)
+
+    @property
     def needs_all_scores(self) -> bool:
         """Whether no document can be decided before the last one is scored."""
         return self.threshold is None or self.drop_duplicates or self.near_duplicates is not None

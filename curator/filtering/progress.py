@@ -57,7 +57,7 @@ def unwatched(_: Progress) -> None:
 
 
 class Meter:
-    """Follows one phase: fits ``engines.Progress``, tells a watch, and adds its times to ``timing.json``."""
+    """Follows one phase: fits ``engines.Follow``, tells a watch, and adds its times to ``timing.json``."""
 
     def __init__(self, phase: str, watch: Watch, *, total: int = 0, before: int = 0) -> None:
         self._watch, self._started = watch, time.monotonic()

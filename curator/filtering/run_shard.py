@@ -21,7 +21,7 @@ from curator.filtering.inputs import read_records, require_current
 from curator.filtering.job import Job
 from curator.filtering.ledger import Ledger, ShardRecord, step_name
 from curator.filtering.rows import to_line, user_record
-from curator.filtering.score_file import HASH_BYTES, SCORES, ScoreFileWriter, ScoreRow, text_hash
+from curator.filtering.score_file import HASH_BYTES, SCORES, ScoreFileWriter, ScoreRow, score_file_name, text_hash
 from curator.filtering.shards import describe
 from curator.filtering.windows import WHOLE, Window, window_documents
 from curator.records import Document, Rejection, TargetScorer
@@ -71,7 +71,7 @@ def run_shard(
     Raises SourceError when the piece cannot be read, FingerprintError when its file changed, and what ends a scorer.
     """
     step, inputs = score_step(job, number)
-    path, piece = job.work / SCORES / f"{step}.parquet", job.plan.scoring.pieces[number]
+    path, piece = job.work / score_file_name(step), job.plan.scoring.pieces[number]
     records = documents = 0
     with (
         ReadAhead(in_batches(units_of(job, piece), lambda unit: unit.characters)) as batches,

@@ -57,6 +57,11 @@ class ScoreRow:
     window_end: int = 0
 
 
+def score_file_name(step: str) -> str:
+    """Name, within an output or its work folder, of the file that a scoring step writes."""
+    return f"{SCORES}/{step}.parquet"
+
+
 def text_hash(text: str) -> bytes:
     """BLAKE2b-128 of a text: two texts of a corpus with one hash are the same text."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest()

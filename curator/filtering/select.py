@@ -72,8 +72,10 @@ class Verdicts:
     by_window: bool
 
 
-def select(arrays: ScoreArrays, policy: Policy) -> Verdicts:
+def select(arrays: ScoreArrays, policy: Policy, units: Units | None = None) -> Verdicts:
     """Decide every row under a policy; the same arrays and policy give the same verdicts on every machine.
+
+    ``units`` are those of the arrays and the policy, where the caller has them already.
 
     Raises:
         ConfigError: the policy names a target that was not scored, or asks for duplicates that were not computed.
@@ -81,7 +83,7 @@ def select(arrays: ScoreArrays, policy: Policy) -> Verdicts:
     """
     limits = policy.limits
     columns = [_column(arrays.targets, limit.name) for limit in limits]
-    units = units_of(arrays, policy.windows)
+    units = units or units_of(arrays, policy.windows)
     field_TD = units.probability_TU if policy.field == "probability" else units.value_TU
     score_TU, value_TU = _rows_of(field_TD, columns), _rows_of(units.value_TU, columns)
     reason_U = _reasons_before_limits(arrays, units, policy, score_TU, value_TU)

@@ -31,8 +31,7 @@ from curator.filtering.gather import Extras, gather
 from curator.filtering.job import Job
 from curator.filtering.ledger import Ledger, ShardRecord
 from curator.filtering.packing import NO_SHARD, OutputShard, pack_rows
-from curator.filtering.policy import Policy
-from curator.filtering.select import Verdicts, select
+from curator.filtering.select import TargetVerdict, Verdicts, select
 from curator.filtering.shards import describe
 from curator.filtering.shift import shift_of
 from curator.filtering.tally import HISTOGRAM_BINS, FilterReport, TargetReport
@@ -96,9 +95,10 @@ def make_selection(job: Job, scored: Sequence[ShardRecord]) -> ShardRecord:
         signatures=policy.near_duplicates is not None and MINHASH in job.plan.scoring.annotators,
     )
     arrays = gather(job.work, scored, job.targets, extras)
-    verdicts = select(arrays, policy)
+    units = units_of(arrays, policy.windows)
+    verdicts = select(arrays, policy, units)
     names = tuple(verdict.name or job.targets[0] for verdict in verdicts.targets)
-    report = report_of(arrays, verdicts, policy, names)
+    report = report_of(arrays, units, verdicts, names)
     if not report.adds_up:
         raise ArtifactError("The counts of this selection do not add up, which is a bug; nothing was written.")
     shift = shift_of(arrays, verdicts, [piece.uri for piece in job.plan.scoring.pieces])
@@ -157,7 +157,7 @@ def _save(job: Job, selection: Selection) -> ShardRecord:
 
 def _first_rows(arrays: ScoreArrays, verdicts: Verdicts) -> NDArray[np.bool_]:
     """Mask of the rows at which a unit begins."""
-    return np.ones(arrays.rows, np.bool_) if verdicts.by_window else arrays.window_D <= 0
+    return np.ones(arrays.rows, np.bool_) if verdicts.by_window else arrays.opens_document_D
 
 
 def _unit_sizes(arrays: ScoreArrays, first_D: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -170,12 +170,11 @@ def _unit_sizes(arrays: ScoreArrays, first_D: NDArray[np.bool_]) -> NDArray[np.i
     return size_D
 
 
-def report_of(arrays: ScoreArrays, verdicts: Verdicts, policy: Policy, names: Sequence[str]) -> FilterReport:
+def report_of(arrays: ScoreArrays, units: Units, verdicts: Verdicts, names: Sequence[str]) -> FilterReport:
     """Count a selection; ``names`` are those of the verdicts' targets."""
-    units = units_of(arrays, policy.windows)
     first_U = np.flatnonzero(_first_rows(arrays, verdicts))
     target_U, unreadable_U = verdicts.target_D[first_U], arrays.unreadable_D[first_U]
-    first_F = np.flatnonzero(arrays.window_D <= 0)  # first rows of the F records
+    first_F = np.flatnonzero(arrays.opens_document_D)
     kept_F = np.logical_or.reduceat(verdicts.kept_D, first_F) if first_F.size else np.zeros(0, np.bool_)
     unreadable_F, reason_F = arrays.unreadable_D[first_F], verdicts.reason_D[first_F]
     kept_U = target_U >= 0
@@ -188,23 +187,22 @@ def report_of(arrays: ScoreArrays, verdicts: Verdicts, policy: Policy, names: Se
         tokens_kept=int(units.tokens_U[kept_U].sum()),
         rejected=_counts(reason_F[~kept_F & ~unreadable_F]),
         unreadable=_counts(reason_F[unreadable_F]),
-        targets={name: _target_report(arrays, units, policy, target_U, i, name) for i, name in enumerate(names)},
+        targets={
+            name: _target_report(verdict, units.probability_TU[arrays.targets.index(name)], target_U == number)
+            for number, (name, verdict) in enumerate(zip(names, verdicts.targets, strict=True))
+        },
     )
 
 
 def _target_report(
-    arrays: ScoreArrays, units: Units, policy: Policy, target_U: NDArray[np.int16], number: int, name: str
+    verdict: TargetVerdict, probability_U: NDArray[np.float64], kept_U: NDArray[np.bool_]
 ) -> TargetReport:
-    column = arrays.targets.index(name)
-    probability_U = units.probability_TU[column]
-    field_U = probability_U if policy.field == "probability" else units.value_TU[column]
-    kept_U = target_U == number
     return TargetReport(
-        rows_kept=int(np.count_nonzero(kept_U)),
-        tokens_kept=int(units.tokens_U[kept_U].sum()),
+        rows_kept=verdict.documents,
+        tokens_kept=verdict.tokens,
         histogram_kept=_histogram(probability_U[kept_U]),
         histogram_rejected=_histogram(probability_U[~kept_U]),
-        cutoff=float(field_U[kept_U].min()) if kept_U.any() else None,
+        cutoff=verdict.cutoff,
     )
 
 

@@ -55,7 +55,7 @@ class Shift:
 
 def shift_of(arrays: ScoreArrays, verdicts: Verdicts, source_P: Sequence[str]) -> Shift:
     """Count a selection by length and by source; ``source_P`` names the source of each piece, in the order of the pieces."""
-    start_F = np.flatnonzero(np.diff(arrays.document_D, prepend=-1))
+    start_F = np.flatnonzero(arrays.opens_document_D)
     if start_F.size == 0:
         return Shift((), (), 0.0, 0.0)
     read_F = ~arrays.unreadable_D[start_F]

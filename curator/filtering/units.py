@@ -71,7 +71,7 @@ def _rows_as_units(arrays: ScoreArrays) -> Units:
 
 def _documents_as_units(arrays: ScoreArrays, windows: WindowRule) -> Units:
     unit_D = arrays.document_D
-    start_U = np.flatnonzero(np.diff(unit_D, prepend=-1))
+    start_U = np.flatnonzero(arrays.opens_document_D)
     whole_U = np.diff(start_U, append=unit_D.size) == 1
     scored_D = arrays.reason_D == 0
     reason_U = np.where(np.logical_or.reduceat(scored_D, start_U), 0, arrays.reason_D[start_U]).astype(np.int16)

@@ -37,7 +37,7 @@ from curator.filtering.job import load_plan
 from curator.filtering.ledger import step_name
 from curator.filtering.output import load_manifest
 from curator.filtering.rows import to_line
-from curator.filtering.score_file import SCORES, read_score_file
+from curator.filtering.score_file import SCORES, read_score_file, score_file_name
 from curator.filtering.shards import ShardInfo
 from curator.integrations.lazy import LazyScorer
 from curator.records import Rejection
@@ -81,7 +81,7 @@ def attributes_from_output(out: Path, name: str) -> list[Path]:
         if not piece_is_current(piece, known):
             raise FingerprintError(f"{piece.uri} is not the file that was scored; run the filter again.")
     files = {file.name: file for file in manifest.files}
-    names = [f"{SCORES}/{step_name(SCORES, number, len(plan.pieces))}.parquet" for number in range(len(plan.pieces))]
+    names = [score_file_name(step_name(SCORES, number, len(plan.pieces))) for number in range(len(plan.pieces))]
     targets = plan.scorer.targets
     written = []
     for uri, group in groupby(zip(plan.pieces, names, strict=True), key=lambda pair: pair[0].uri):
