@@ -18,6 +18,7 @@ from typing import Literal
 from curator.errors import ConfigError
 from curator.factories import NeuronSetFactory
 from curator.filtering.annotate import Annotator
+from curator.filtering.cascade import CascadeOptions
 from curator.filtering.dataset import filter_sources, reselect
 from curator.filtering.engines import Engine, LocalEngine
 from curator.filtering.output import OutputOptions
@@ -46,6 +47,7 @@ def filter_dataset(
     dtype: str = "auto",
     decontaminate: Sequence[str] = (),
     window_characters: int = 0,
+    cascade: CascadeOptions | None = None,
     piece_bytes: int = DEFAULT_PIECE_BYTES,
     watch: Watch = unwatched,
 ) -> FilterReport:
@@ -67,6 +69,7 @@ def filter_dataset(
         dtype: precision of the model.
         decontaminate: evaluation files; documents that share text with them are marked, and dropped unless the policy keeps them.
         window_characters: score longer documents in windows of about this length; 0 scores all whole.
+        cascade: put a prefilter, learned from a sample of the sources, before the model; it stops what the policy cannot keep.
         piece_bytes: about how much input makes one step of the job.
         watch: hears of the progress.
 
@@ -87,6 +90,7 @@ def filter_dataset(
         options=options,
         annotators=annotators_for(policy, decontaminate),
         window_characters=window_characters,
+        cascade=cascade,
         engine=engine_of(engine, workers),
         piece_bytes=piece_bytes,
         watch=watch,

@@ -6,7 +6,7 @@ folder is refused. ``--from-scores`` selects again from the scores of a finished
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -71,6 +71,14 @@ def filter_(
     window_rule: Annotated[
         Window, typer.Option(help="Decide a document by its windows' mean or maximum, or each window alone.")
     ] = "document_mean",
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="Stop hopeless documents by a prefilter that is learned from a sample.")
+    ] = False,
+    cascade_recall: Annotated[
+        float,
+        typer.Option(help="Share of what the model would keep that the prefilter must pass, with 95 % confidence."),
+    ] = 0.99,
+    cascade_sample: Annotated[str, typer.Option(help="Documents of the sample; rare targets need more.")] = "60k",
     domain: scorers.Domain = None,
     method: scorers.Method = None,
     model: scorers.Model = None,
@@ -94,6 +102,7 @@ def filter_(
     dtype: options.Dtype = "auto",
 ) -> None:
     """Keep the documents of a source that a neuron set speaks for; run it again to go on after an interruption."""
+    from curator.filtering.cascade import CascadeOptions
     from curator.filtering.output import OutputOptions, is_finished
     from curator.filtering.policy import Policy
     from curator.text.rows import SourceOptions
@@ -132,7 +141,7 @@ def filter_(
     )
     before = is_finished(out)
     if from_scores is not None:
-        if sources or neuron_set or remote:
+        if sources or neuron_set or remote or cascade:
             raise ConfigError("With --from-scores the sources and the scorer are those of that output; leave them out.")
         report = _reselect(from_scores, out, policy, layout, workers, engine)
     else:
@@ -159,6 +168,9 @@ def filter_(
             ),
             decontaminate=decontaminate or (),
             window_characters=window,
+            cascade=CascadeOptions(recall=cascade_recall, sample_documents=options.parse_count(cascade_sample))
+            if cascade
+            else None,
             piece_bytes=options.parse_size(piece_size),
             workers=workers,
             engine=engine,
@@ -225,7 +237,23 @@ def _show(report: FilterReport, out: Path) -> None:
     for name, target in report.targets.items():
         if target.cutoff is not None:
             say(f"cutoff   {target.cutoff:.6g} ({manifest.policy.field}, {name}, {target.rows_kept:,} kept)")
+    for line in _prefilter_lines(manifest.prefilter):
+        say(line)
     _show_files(manifest, out)
+
+
+def _prefilter_lines(prefilter: Mapping[str, Any]) -> Iterator[str]:
+    """What a prefilter promised and whether it held."""
+    for one in prefilter.get("targets", ()):
+        yield (
+            f"cascade  for {one['target']} the prefilter passes {one['recall']:.2%} of what the model would keep, at least "
+            f"{one['recall_bound']:.2%} with {one['confidence']:.0%} confidence ({one['kept']:,} held-out documents)"
+        )
+    if prefilter and not prefilter["held"]:
+        yield (
+            "cascade  the policy kept documents of lower probability than the sample foretold, so this recall is not promised; "
+            "run again with a larger --cascade-sample"
+        )
 
 
 def _show_files(manifest: Manifest, out: Path) -> None:

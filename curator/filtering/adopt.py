@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from curator.files import atomic_file, partial_name
+from curator.filtering.cascade import PREFILTER
 from curator.filtering.job import Job
 from curator.filtering.ledger import Ledger, ShardRecord
 from curator.filtering.output import load_manifest
@@ -21,6 +22,7 @@ from curator.filtering.score_file import read_score_file, score_file_name
 
 def adopt_scores(job: Job, finished: Path) -> list[ShardRecord]:
     """Take the score files of a finished job over; the ledger entry of each follows its file."""
+    _adopt_prefilter(job, finished)
     ledger = Ledger(job.work)
     files = {file.name: file for file in load_manifest(finished).files}
     adopted = []
@@ -38,6 +40,13 @@ def adopt_scores(job: Job, finished: Path) -> list[ShardRecord]:
             found = ledger.commit(record)
         adopted.append(found)
     return adopted
+
+
+def _adopt_prefilter(job: Job, finished: Path) -> None:
+    """The prefilter stays with its scores; it is compared with its own fingerprint when it is read."""
+    if job.plan.scoring.cascade is not None:
+        for path in (finished / PREFILTER).iterdir():
+            link_or_copy(path, job.work / PREFILTER / path.name)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -32,6 +32,7 @@ def assign(
     value_TU: NDArray[np.float64],
     tokens_U: NDArray[np.int64],
     limits: Sequence[TargetLimit],
+    unranked: int = 0,
 ) -> NDArray[np.int16]:
     """The target that each of U units is kept for, -1 for none; the walk of the module's head.
 
@@ -41,6 +42,7 @@ def assign(
         value_TU: ranks units of equal score within a target, higher first.
         tokens_U: tokens of each unit, not negative.
         limits: what each of the T targets may take.
+        unranked: units that count for fractions although they have no score, as they could not be chosen.
 
     Returns:
         int16 (U,).
@@ -51,7 +53,7 @@ def assign(
         return target_U
     unit_P, target_P = _pairs_in_order(score_TU, value_TU, limits)
     tokens_left = [limit.token_budget for limit in limits]
-    units_left = [_count_limit(limit, score_U) for limit, score_U in zip(limits, score_TU, strict=True)]
+    units_left = [_count_limit(limit, score_U, unranked) for limit, score_U in zip(limits, score_TU, strict=True)]
     while unit_P.size:
         claim_C = _first_pairs(unit_P, tokens_U.size)
         stops = []
@@ -128,10 +130,10 @@ def _how_many_fit(tokens_C: NDArray[np.int64], tokens_left: int | None, units_le
     return min(fits, int(np.searchsorted(np.cumsum(tokens_C, dtype=np.int64), tokens_left, side="right")))
 
 
-def _count_limit(limit: TargetLimit, score_U: NDArray[np.float64]) -> int | None:
+def _count_limit(limit: TargetLimit, score_U: NDArray[np.float64], unranked: int) -> int | None:
     if limit.keep_fraction is None:
         return None
-    return fraction_count(limit.keep_fraction, int(np.count_nonzero(~np.isnan(score_U))))
+    return fraction_count(limit.keep_fraction, int(np.count_nonzero(~np.isnan(score_U))) + unranked)
 
 
 def _less(left: int | None, used: int) -> int | None:

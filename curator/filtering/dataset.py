@@ -24,41 +24,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from curator.errors import ConfigError, FingerprintError
+from curator.errors import ConfigError
 from curator.files import LOCK, exclusive
 from curator.filtering.adopt import adopt_scores
 from curator.filtering.annotate import Annotator
+from curator.filtering.cascade import PREFILTER, CascadeOptions, CascadePlan, require_reach
 from curator.filtering.engines import Engine, LocalEngine
-from curator.filtering.finish import finish, publish
-from curator.filtering.inputs import STDIN, cut_input, require_all_current, spool
-from curator.filtering.job import (
-    PLAN,
-    Job,
-    Plan,
-    ScoringPlan,
-    load_plan,
-    require_same_plan,
-)
-from curator.filtering.ledger import LEDGER, Ledger, ShardRecord
-from curator.filtering.output import (
-    OutputOptions,
-    is_finished,
-    load_manifest,
-    require_free_or_finished,
-)
+from curator.filtering.finish import publish
+from curator.filtering.inputs import STDIN, cut_input, spool
+from curator.filtering.job import PLAN, Job, Plan, ScoringPlan, load_plan, require_same_plan
+from curator.filtering.ledger import LEDGER, ShardRecord
+from curator.filtering.output import OutputOptions, is_finished, load_manifest, require_free_or_finished
+from curator.filtering.phases import Scoring, make, score
 from curator.filtering.policy import Policy
 from curator.filtering.progress import Meter, Watch, unwatched
-from curator.filtering.run_shard import score_step
-from curator.filtering.selection import (
-    SELECT_STEP,
-    Selection,
-    load_selection,
-    make_selection,
-    select_inputs,
-)
 from curator.filtering.tally import FilterReport
-from curator.filtering.tasks import ScorerFactory, ScoreTask, WriteTask
-from curator.filtering.write_shard import shard_step
+from curator.filtering.tasks import ScorerFactory
+from curator.scoring.prefilter import load_prefilter
 from curator.text.pieces import DEFAULT_PIECE_BYTES
 from curator.text.rows import SourceOptions
 
@@ -77,6 +59,7 @@ def filter_sources(
     options: OutputOptions | None = None,
     annotators: Sequence[Annotator] = (),
     window_characters: int = 0,
+    cascade: CascadeOptions | None = None,
     engine: Engine | None = None,
     piece_bytes: int = DEFAULT_PIECE_BYTES,
     watch: Watch = unwatched,
@@ -93,6 +76,7 @@ def filter_sources(
         options: formats and sizes of the output.
         annotators: what else is computed beside the scores (near-duplicate signatures, contamination).
         window_characters: cut longer documents into windows of about this length, scored each for itself; 0 for none.
+        cascade: put a prefilter before the model that stops documents which the policy cannot keep.
         engine: makes the steps; this process by default.
         piece_bytes: about how much input makes one step; part of the job's identity.
         watch: hears of the progress.
@@ -100,7 +84,8 @@ def filter_sources(
 
     Raises:
         FingerprintError: ``out`` or its work folder belongs to another job, or the input changed; the message names what.
-        ConfigError: ``out`` is not free, or another process is at work on it.
+        ConfigError: ``out`` is not free, another process is at work on it, or a cascade can promise nothing here.
+        InsufficientDataError: the cascade's sample is too small; says how large it must be.
         SourceError, MissingExtraError, and what ends a scorer.
     """
     out = out.absolute()
@@ -112,6 +97,7 @@ def filter_sources(
             spool(stdin or sys.stdin.buffer, work)
         meter = Meter("cut", watch)
         pieces = cut_input(sources, fields, work, piece_bytes=piece_bytes, progress=meter.reading)
+        targets = factory.identity.targets
         extra = {annotator.name: annotator.fingerprint for annotator in annotators}
         scoring = ScoringPlan(
             scorer=factory.identity,
@@ -119,6 +105,7 @@ def filter_sources(
             source_options=fields,
             annotators=extra | ({WINDOWS: str(window_characters)} if window_characters else {}),
             pieces=pieces,
+            cascade=CascadePlan.of(cascade, policy, targets, window_characters) if cascade else None,
         )
         meter(None, len(pieces), 0)
         return Plan(scoring=scoring, policy=policy, options=options or OutputOptions())
@@ -127,8 +114,8 @@ def filter_sources(
         with TemporaryDirectory(dir=out.parent) if STDIN in sources else nullcontext(out) as folder:
             require_same_plan(out, load_plan(out), planned(Path(folder)))
         return _already(out)
-    score = partial(_score, factory=factory)
-    return _in_work_folder(out, planned, score, tuple(annotators), window_characters, engine or LocalEngine(), watch)
+    scoring = partial(score, factory=factory)
+    return _in_work_folder(out, planned, scoring, tuple(annotators), window_characters, engine or LocalEngine(), watch)
 
 
 def reselect(
@@ -147,7 +134,8 @@ def reselect(
 
     Raises:
         ArtifactNotFoundError: there is no finished output.
-        ConfigError: it was made from standard input, whose text is not kept; or as for ``filter_sources``.
+        ConfigError: it was made from standard input, whose text is not kept, or behind a prefilter that may have stopped
+            what this policy would keep; or as for ``filter_sources``.
         FingerprintError: a source changed since it was scored, or as for ``filter_sources``.
     """
     out = out.absolute()
@@ -162,14 +150,13 @@ def reselect(
     if is_finished(out):
         require_same_plan(out, load_plan(out), plan)
         return _already(out)
+    if scoring.cascade is not None:
+        require_reach(policy, scoring.scorer.targets, load_prefilter(finished / PREFILTER).report)
 
     def adopt(job: Job, engine: Engine, watch: Watch) -> list[ShardRecord]:
         return adopt_scores(job, finished)
 
     return _in_work_folder(out, lambda _: plan, adopt, (), 0, engine or LocalEngine(), watch)
-
-
-Scoring = Callable[[Job, Engine, Watch], list[ShardRecord]]
 
 
 def _already(out: Path) -> FilterReport:
@@ -180,7 +167,7 @@ def _already(out: Path) -> FilterReport:
 def _in_work_folder(
     out: Path,
     planned: Callable[[Path], Plan],
-    score: Scoring,
+    scoring: Scoring,
     annotators: tuple[Annotator, ...],
     window_characters: int,
     engine: Engine,
@@ -194,7 +181,7 @@ def _in_work_folder(
         plan = _agreed_plan(work, planned)
         job = Job(plan, work, annotators, window_characters)
         if not is_finished(work):
-            _make(job, score, engine, watch)
+            make(job, scoring, engine, watch)
         report = load_manifest(work).filter_report()
         publish(work, out)
     return report
@@ -224,68 +211,3 @@ def _clear(work: Path) -> None:
             shutil.rmtree(path)
         elif path.name != LOCK:
             path.unlink()
-
-
-def _make(job: Job, score: Scoring, engine: Engine, watch: Watch) -> None:
-    Ledger(job.work).sweep()
-    scored = score(job, engine, watch)
-    selection = _select(job, scored, watch)
-    written = _write(job, selection, engine, watch)
-    finish(job, scored, selection, written)
-
-
-def _score(job: Job, engine: Engine, watch: Watch, *, factory: ScorerFactory) -> list[ShardRecord]:
-    steps = [score_step(job, number) for number in range(len(job.plan.scoring.pieces))]
-    _make_missing(ScoreTask(job, factory), [[step] for step in steps], job.work, engine, watch, "score")
-    return _records(job.work, steps)
-
-
-def _select(job: Job, scored: list[ShardRecord], watch: Watch) -> Selection:
-    meter = Meter("select", watch, total=1)
-    if Ledger(job.work).find(SELECT_STEP, select_inputs(job)) is None:
-        record = make_selection(job, scored)
-        meter(0, record.rows, 0)
-        meter.save(job.work)
-    return load_selection(job.work)
-
-
-def _write(job: Job, selection: Selection, engine: Engine, watch: Watch) -> list[ShardRecord]:
-    steps = [[shard_step(job, selection, place) for place in group] for group in selection.groups()]
-    check = partial(require_all_current, job.plan.scoring.pieces, job.work)
-    _make_missing(WriteTask(job), steps, job.work, engine, watch, "write", check)
-    return _records(job.work, [step for group in steps for step in group])
-
-
-def _make_missing(
-    task: ScoreTask | WriteTask,
-    steps: list[list[tuple[str, str]]],
-    work: Path,
-    engine: Engine,
-    watch: Watch,
-    phase: str,
-    check: Callable[[], None] | None = None,
-) -> None:
-    """Let the engine make what the ledger does not have; ``steps`` lists the ledger entries behind each number."""
-    ledger = Ledger(work)
-    missing = [number for number, group in enumerate(steps) if any(ledger.find(*step) is None for step in group)]
-    meter = Meter(phase, watch, total=len(steps), before=len(steps) - len(missing))
-    if not missing:
-        return
-    if check:
-        check()
-    try:
-        engine.run(task, missing, meter)
-    finally:
-        meter.save(work)
-
-
-def _records(work: Path, steps: Sequence[tuple[str, str]]) -> list[ShardRecord]:
-    """The ledger's entries of steps that an engine has made."""
-    ledger = Ledger(work)
-    found = [ledger.find(*step) for step in steps]
-    lost = [name for (name, _), record in zip(steps, found, strict=True) if record is None]
-    if lost:
-        raise FingerprintError(
-            f"The results of {lost[0]} are not in {work}, which workers must share; run the job again."
-        )
-    return [record for record in found if record is not None]

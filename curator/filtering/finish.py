@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from curator.files import atomic_file, sync_folder, write_json
 from curator.filtering.arrays import REASONS
+from curator.filtering.cascade import PREFILTER
 from curator.filtering.job import PLAN, Job
 from curator.filtering.ledger import ShardRecord
 from curator.filtering.output import (
@@ -58,23 +59,25 @@ _DECISIONS_SCHEMA = pa.schema(
 
 def finish(job: Job, scored: Sequence[ShardRecord], selection: Selection, written: Sequence[ShardRecord]) -> None:
     """Write decisions, unreadable records, card and manifest of a job whose shards are all there."""
-    work, report = job.work, selection.report
+    work, plan, report = job.work, job.plan, selection.report
     _write_decisions(job, scored, selection)
     _write_unreadable(job, scored)
     shards = [file for record in written for file in record.files]
+    prefilter = sorted((work / PREFILTER).iterdir()) if plan.scoring.cascade else []
     extras = [
+        *(describe(path, work) for path in prefilter),
         *_arrow_files(job, shards),
         describe(work / DECISIONS, work, documents=report.rows_in, tokens=report.tokens_in),
         describe(work / UNREADABLE, work, documents=report.documents_unreadable),
         describe(work / PLAN, work),
     ]
-    plan = job.plan
     fields = {
         "policy": plan.policy,
         "options": plan.options,
         "context": plan.context,
         "report": report.to_json(),
         "shift": selection.shift,
+        "prefilter": selection.prefilter,
     }
     files = [*shards, *(record.files[0] for record in scored), *extras]
     with atomic_file(work / CARD) as card:

@@ -21,6 +21,7 @@ from curator import fingerprint
 from curator.errors import ArtifactError, ConfigError, FingerprintError
 from curator.files import read_json, write_json
 from curator.filtering.annotate import Annotator
+from curator.filtering.cascade import CascadePlan
 from curator.filtering.output import OutputOptions
 from curator.filtering.policy import Policy
 from curator.records import TargetScorer
@@ -63,6 +64,7 @@ class ScoringPlan(BaseModel):
     annotators: dict[str, str] = Field(
         default_factory=dict, description="Fingerprint of each annotator, and of the windows."
     )
+    cascade: CascadePlan | None = Field(default=None, description="The prefilter before the model, where there is one.")
     pieces: tuple[Piece, ...] = Field(description="The cut input, with fingerprints of its content.")
 
     @cached_property
@@ -181,6 +183,7 @@ def _flat(plan: Plan) -> dict[str, object]:
         "sources": scoring.sources,
         **_prefixed("source_options", scoring.source_options),
         **{f"the {name} settings": value for name, value in scoring.annotators.items()},
+        **({} if scoring.cascade is None else _prefixed("cascade", scoring.cascade)),
         **_prefixed("policy", plan.policy),
         **_prefixed("options", plan.options),
     }

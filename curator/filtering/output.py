@@ -3,6 +3,7 @@
     out/kept/kept-00000.jsonl.zst      shards, in each wanted format, rows in the order of the corpus
     out/rejected/rejected-00000...     the same for what was not kept, where asked for
     out/scores/scores-00000.parquet    one file a piece of the input, one row a record: scores, tokens, top neurons, hashes
+    out/prefilter/                     of a cascade: what was asked before the model
     out/decisions.parquet              one row a document (or window): kept, reason, target, shard
     out/unreadable.jsonl               place, reason and detail of every record that never became a document
     out/plan.json                      scorer, sources, pieces with fingerprints, policy, options
@@ -14,6 +15,7 @@ With the format ``arrow``, ``out/kept`` is besides a folder that ``datasets.load
 folder is called ``out.work`` and holds two more, which the last step removes:
 
     out.work/ledger/<step>.json        what is done: see ``ledger``
+    out.work/sample/                   of a cascade: texts and scores that the prefilter is learned from
     out.work/selection/                the verdict on every row, the shards to be written, the report
     out.work/input/                    standard input, spooled
 
@@ -75,6 +77,10 @@ class Manifest(BaseModel):
     context: dict[str, str]
     report: dict[str, Any]
     shift: dict[str, Any] = Field(default_factory=dict, description="Kept against all, by length and by source.")
+    prefilter: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Of a cascade: settings, the recall on held-out documents by target, and whether the cutoffs held.",
+    )
     files: tuple[ShardInfo, ...]
 
     @property
@@ -151,6 +157,7 @@ def dataset_card(manifest: Manifest) -> str:
         "kept": {name: {"rows": t.rows_kept, "cutoff": t.cutoff} for name, t in report.targets.items()},
         "rejected": dict(report.rejected),
         "unreadable": dict(report.unreadable),
+        **({"prefilter": manifest.prefilter} if manifest.prefilter else {}),
         "context": manifest.context,
     }
     return "\n".join(

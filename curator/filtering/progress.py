@@ -16,8 +16,6 @@ from curator.errors import ArtifactError, ArtifactNotFoundError
 from curator.files import read_json, write_json
 from curator.filtering.output import TIMING
 
-PHASES = ("cut", "score", "select", "write")
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:

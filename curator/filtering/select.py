@@ -159,7 +159,8 @@ def _assigned(
     ranked_TU = np.where(free_U & np.isfinite(score_TU), score_TU, np.nan)
     if policy.soft_width:
         ranked_TU += sampling_shift(units.id_hash_U, policy.soft_width, policy.seed)
-    target_U = assign(ranked_TU, value_TU, units.tokens_U, limits)
+    stopped = int(np.count_nonzero(reason_U == _code(RejectReason.PREFILTERED)))
+    target_U = assign(ranked_TU, value_TU, units.tokens_U, limits, stopped)
     left_U = free_U & (target_U < 0)
     reason_U[left_U] = _code(RejectReason.BELOW_THRESHOLD)
     for limit, score_U in zip(limits, ranked_TU, strict=True):

@@ -27,6 +27,7 @@ from curator import fingerprint
 from curator.errors import ArtifactError
 from curator.files import atomic_file, read_json, write_json
 from curator.filtering.arrays import REASONS, ScoreArrays
+from curator.filtering.cascade import PREFILTER, promise, too_deep
 from curator.filtering.gather import Extras, gather
 from curator.filtering.job import Job
 from curator.filtering.ledger import Ledger, ShardRecord
@@ -36,6 +37,7 @@ from curator.filtering.shards import describe
 from curator.filtering.shift import shift_of
 from curator.filtering.tally import HISTOGRAM_BINS, FilterReport, TargetReport
 from curator.filtering.units import Units, units_of
+from curator.scoring.prefilter import load_prefilter
 
 SELECTION = "selection"
 SELECT_STEP = "select"
@@ -56,6 +58,7 @@ class Selection:
         targets: names behind ``target_D``.
         report: the counts of the whole job.
         shift: how what is kept differs from all, by length and by source, as JSON.
+        prefilter: what the prefilter before the model promised, and whether it held; empty without one.
     """
 
     reason_D: NDArray[np.int16]
@@ -66,6 +69,7 @@ class Selection:
     targets: tuple[str, ...]
     report: FilterReport
     shift: dict[str, Any]
+    prefilter: dict[str, Any]
 
     def total(self, kind: str) -> int:
         """Number of shards of one kind; kept ones stand before rejected ones."""
@@ -101,6 +105,7 @@ def make_selection(job: Job, scored: Sequence[ShardRecord]) -> ShardRecord:
     report = report_of(arrays, units, verdicts, names)
     if not report.adds_up:
         raise ArtifactError("The counts of this selection do not add up, which is a bug; nothing was written.")
+    prefilter = _prefilter_promise(job, report)
     shift = shift_of(arrays, verdicts, [piece.uri for piece in job.plan.scoring.pieces])
     first_D = _first_rows(arrays, verdicts)
     size_D = _unit_sizes(arrays, first_D)
@@ -112,7 +117,15 @@ def make_selection(job: Job, scored: Sequence[ShardRecord]) -> ShardRecord:
         shards += pack_rows("rejected", rejected_D, size_D, target_bytes, shard_D, len(shards))
     piece_start_P = np.cumsum([0, *(record.rows for record in scored)], dtype=np.int64)
     selection = Selection(
-        verdicts.reason_D, verdicts.target_D, shard_D, piece_start_P, tuple(shards), names, report, shift.to_json()
+        verdicts.reason_D,
+        verdicts.target_D,
+        shard_D,
+        piece_start_P,
+        tuple(shards),
+        names,
+        report,
+        shift.to_json(),
+        prefilter,
     )
     return _save(job, selection)
 
@@ -133,6 +146,7 @@ def load_selection(work: Path) -> Selection:
         targets=tuple(plan["targets"]),
         report=FilterReport.from_json(plan["report"]),
         shift=plan["shift"],
+        prefilter=plan["prefilter"],
     )
 
 
@@ -148,11 +162,27 @@ def _save(job: Job, selection: Selection) -> ShardRecord:
             "targets": selection.targets,
             "report": selection.report.to_json(),
             "shift": selection.shift,
+            "prefilter": selection.prefilter,
         },
     )
     files = tuple(describe(path, job.work) for path in sorted(folder.iterdir()))
     rows = int(selection.reason_D.size)
     return Ledger(job.work).commit(ShardRecord(step=SELECT_STEP, inputs=select_inputs(job), files=files, rows=rows))
+
+
+def _prefilter_promise(job: Job, report: FilterReport) -> dict[str, Any]:
+    """What a prefilter promised, where there is one.
+
+    Raises ConfigError when a policy that it was not made for reaches below what it may have stopped.
+    """
+    plan = job.plan.scoring.cascade
+    if plan is None:
+        return {}
+    cutoffs = {name: target.cutoff for name, target in report.targets.items()}
+    found = promise(load_prefilter(job.work / PREFILTER).report, cutoffs)
+    if not found["held"] and job.plan.policy != plan.policy:
+        raise too_deep(found["targets"])
+    return found
 
 
 def _first_rows(arrays: ScoreArrays, verdicts: Verdicts) -> NDArray[np.bool_]:

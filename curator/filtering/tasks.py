@@ -1,4 +1,4 @@
-"""The two tasks that an engine makes the steps of: scoring pieces, and writing output shards.
+"""The tasks that an engine makes the steps of: scoring samples, scoring pieces, and writing output shards.
 
 A task is what crosses to a worker: the job (its plan and its folder) and, for scoring, a factory of the scorer. Starting it loads
 the scorer or maps the selection, once in every process. It does not know how processes are run.
@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from curator.errors import FingerprintError
+from curator.filtering.cascade import PREFILTER
 from curator.filtering.engines import Step
 from curator.filtering.job import Job, ScorerIdentity
 from curator.filtering.run_shard import run_shard
+from curator.filtering.sample import sample_piece
 from curator.filtering.selection import load_selection
 from curator.filtering.write_shard import write_shards
 from curator.records import TargetScorer
+from curator.scoring.cascade import Cascade
+from curator.scoring.prefilter import load_prefilter
 
 
 class ScorerFactory(Protocol):
@@ -31,6 +35,33 @@ class ScorerFactory(Protocol):
         ...
 
 
+def planned_scorer(job: Job, factory: ScorerFactory, worker: int) -> TargetScorer:
+    """Load the scorer. Raises FingerprintError when it is not the one that the plan names."""
+    scorer = factory(worker)
+    if (found := ScorerIdentity.of(scorer)) != (planned := job.plan.scoring.scorer):
+        raise FingerprintError(
+            f"The loaded scorer {found.neuron_set!r} ({found.etag}) is not the planned {planned.neuron_set!r} "
+            f"({planned.etag}); load the model and the neuron set that the job was begun with."
+        )
+    return scorer
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTask:
+    """Score samples of some pieces, ``sample_piece`` behind the interface of an engine; numbers are places in ``pieces``."""
+
+    job: Job
+    factory: ScorerFactory
+    pieces: tuple[int, ...]
+    rate: float
+    title: str = "sample"
+
+    def start(self, worker: int) -> Step:
+        """Load the scorer, as ``planned_scorer`` does."""
+        scorer = planned_scorer(self.job, self.factory, worker)
+        return lambda number, report: sample_piece(self.job, self.pieces[number], self.rate, scorer, report)
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreTask:
     """Score pieces: ``run_shard`` behind the interface of an engine."""
@@ -40,13 +71,10 @@ class ScoreTask:
     title: str = "piece"
 
     def start(self, worker: int) -> Step:
-        """Load the scorer. Raises FingerprintError when it is not the one that the plan names."""
-        scorer = self.factory(worker)
-        if (found := ScorerIdentity.of(scorer)) != (planned := self.job.plan.scoring.scorer):
-            raise FingerprintError(
-                f"The loaded scorer {found.neuron_set!r} ({found.etag}) is not the planned {planned.neuron_set!r} "
-                f"({planned.etag}); load the model and the neuron set that the job was begun with."
-            )
+        """Load the scorer as ``planned_scorer`` does, and the prefilter before it where the plan has one."""
+        scorer: TargetScorer = planned_scorer(self.job, self.factory, worker)
+        if self.job.plan.scoring.cascade is not None:
+            scorer = Cascade(scorer, load_prefilter(self.job.work / PREFILTER))
         return lambda number, report: run_shard(self.job, number, scorer, report)
 
 

@@ -1,8 +1,8 @@
 """A scorer that asks a prefilter first, and the model only about what may pass: a drop-in for any ``TargetScorer``.
 
 What the prefilter stops is rejected as PREFILTERED with its score, never silently; all others get the full scorer's results,
-batched among themselves. The etag names both, so a job with another prefilter is another job. ``train_cascade`` makes the
-prefilter from a sample of the pool (``distill``). Cost: the prefilter's, about 40 MB of text a second and core, and the model's
+batched among themselves. The etag names both. ``train_cascade`` makes the prefilter from a sample of the pool (``distill``); a
+filtering job draws that sample itself (``curator.filtering.sample``). Cost: the prefilter's, about 40 MB of text a second and core, and the model's
 for what passes.
 """
 
@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-
 import numpy as np
 
 from curator.errors import FingerprintError
 from curator.records import Document, Rejection, RejectReason, Score, TargetScorer
 from curator.scoring.distill import PrefilterSettings, distilled_prefilter
-from curator.scoring.prefilter import Prefilter, load_prefilter
+from curator.scoring.prefilter import Prefilter
 
 _SAMPLE_BATCH = 2048
 Result = tuple[Score, ...] | Rejection
@@ -45,7 +43,7 @@ class Cascade:
     @property
     def etag(self) -> str:
         """Of scorer and prefilter together."""
-        return cascade_etag(self.scorer.etag, self.prefilter)
+        return f"{self.scorer.etag}+prefilter-{self.prefilter.fingerprint}"
 
     @property
     def model_fingerprint(self) -> str:
@@ -69,23 +67,6 @@ class Cascade:
             else Rejection(document.id, RejectReason.PREFILTERED, "below the prefilter's cutoff")
             for document, passes in zip(documents, passes_D, strict=True)
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class CascadeFactory:
-    """Loads a cascade in any process: a factory of the full scorer, and the folder of the prefilter."""
-
-    full: Callable[[int], TargetScorer]
-    folder: Path
-
-    def __call__(self, worker: int = 0) -> Cascade:
-        """Raises what loading either raises."""
-        return Cascade(self.full(worker), load_prefilter(self.folder))
-
-
-def cascade_etag(scorer_etag: str, prefilter: Prefilter) -> str:
-    """The etag of a scorer behind a prefilter, known without loading the scorer."""
-    return f"{scorer_etag}+prefilter-{prefilter.fingerprint}"
 
 
 def train_cascade(

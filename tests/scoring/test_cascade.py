@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, FingerprintError, InsufficientDataError
 from curator.records import Document, Rejection, RejectReason, Score
 from curator.scoring import prefilter as prefilters
-from curator.scoring.cascade import Cascade, CascadeFactory, train_cascade
+from curator.scoring.cascade import Cascade, train_cascade
 from curator.scoring.distill import PrefilterSettings, distilled_prefilter, safe_cutoff
 from curator.scoring.prefilter import ORDERS, Prefilter, buckets, folded, load_prefilter, save_prefilter
 from tests.atlas.core_world import make_text
@@ -142,7 +142,7 @@ def test_training_is_deterministic_and_the_etag_names_the_prefilter() -> None:
 def test_a_prefilter_survives_the_disk_and_refuses_change_and_strangers(tmp_path: Path) -> None:
     cascade = _trained()
     save_prefilter(cascade.prefilter, tmp_path / "prefilter")
-    loaded = CascadeFactory(lambda _: ByDigits(), tmp_path / "prefilter")(0)
+    loaded = Cascade(ByDigits(), load_prefilter(tmp_path / "prefilter"))
     assert loaded.etag == cascade.etag
     assert loaded.prefilter.report == cascade.prefilter.report
     with pytest.raises(FingerprintError, match="make it again"):
