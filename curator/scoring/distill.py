@@ -23,11 +23,10 @@ from scipy.sparse.linalg import lsqr
 from curator import fingerprint
 from curator.errors import ConfigError, InsufficientDataError
 from curator.neuronset.thresholds import certified_recall, fewest
-from curator.records import Document, Rejection, Score
+from curator.records import Document, Score, TargetResult
 from curator.scoring.prefilter import ORDERS, Prefilter, buckets, folded
 from curator.settings import Settings
 
-Results = Sequence[tuple[Score, ...] | Rejection]
 _ITERATIONS = 40
 _MIN_KEPT = 16
 
@@ -72,7 +71,7 @@ class PrefilterReport(Settings):
 
 def distilled_prefilter(
     documents: Sequence[Document],
-    results: Results,
+    results: Sequence[TargetResult],
     cutoffs: Mapping[str, float],
     scorer_etag: str,
     settings: PrefilterSettings | None = None,
