@@ -9,10 +9,8 @@ called, the model. It does not know how processes are started.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from curator.errors import FingerprintError
 from curator.lm.backbone import computing_device, computing_dtype
@@ -76,7 +74,7 @@ class ScorerFactory:
         Raises FingerprintError when the set at the folder is no longer the one that it was, and what loading raises.
         """
         found = _variant(load_neuron_set(self.folder), self.max_depth)
-        scorer = NeuronSetScorer(_placed(self.model, worker).load(), found, self.targets, self.method)
+        scorer = NeuronSetScorer(self.model.for_worker(worker).load(), found, self.targets, self.method)
         if scorer.etag != self.etag:
             raise FingerprintError(
                 f"The neuron set at {self.folder} changed since the job was begun; put the one back that it was begun with."
@@ -86,9 +84,3 @@ class ScorerFactory:
 
 def _variant(neuron_set: NeuronSet, max_depth: int | None) -> NeuronSet:
     return neuron_set if max_depth is None else neuron_set.shallower(max_depth)
-
-
-def _placed(model: ModelChoice, worker: int) -> ModelChoice:
-    if model.device in {"auto", "cuda"} and torch.cuda.is_available():
-        return replace(model, device=f"cuda:{worker % torch.cuda.device_count()}")
-    return model
