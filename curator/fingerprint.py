@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _BLOCK_BYTES = 1 << 20
 
@@ -42,10 +42,15 @@ def of_parts(parts: Iterable[str]) -> str:
 
 def of_file(path: Path) -> str:
     """Fingerprint of a file's bytes, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
     with path.open("rb") as handle:
-        while block := handle.read(_BLOCK_BYTES):
-            digest.update(block)
+        return of_stream(handle)
+
+
+def of_stream(stream: IO[bytes]) -> str:
+    """Fingerprint of the bytes that are left in a stream, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    while block := stream.read(_BLOCK_BYTES):
+        digest.update(block)
     return digest.hexdigest()
 
 

@@ -99,6 +99,10 @@ class Score:
     top_neurons: tuple[str, ...] = ()
 
 
+TargetResult = tuple[Score, ...] | Rejection
+"""One Score per target of a document, or why there is none."""
+
+
 class DocumentScorer(Protocol):
     """What filtering and serving need of a scorer; a local neuron set, a remote server and a test's fake all fit it."""
 
@@ -145,6 +149,6 @@ class TargetScorer(Protocol):
         """The target domains, in the order of each document's scores."""
         ...
 
-    def score_targets(self, documents: Sequence[Document]) -> list[tuple[Score, ...] | Rejection]:
+    def score_targets(self, documents: Sequence[Document]) -> list[TargetResult]:
         """For each document, in order, one Score per target, or one Rejection placed by its id."""
         ...

@@ -27,8 +27,7 @@ from curator.files import atomic_file
 from curator.records import Rejection
 
 if TYPE_CHECKING:
-    from curator.filtering.batches import Result
-    from curator.records import Document
+    from curator.records import Document, TargetResult
 
 Write = Callable[[dict[str, Any]], None]
 _ROW_GROUP = 16_384
@@ -81,7 +80,7 @@ def score(
         remark(f"wrote {out}")
 
 
-def as_row(item: tuple[Document, Result] | Rejection) -> dict[str, Any]:
+def as_row(item: tuple[Document, TargetResult] | Rejection) -> dict[str, Any]:
     """A result as it is written."""
     if isinstance(item, Rejection):
         return {"place": item.place, "rejected": str(item.reason), "detail": item.detail}

@@ -82,6 +82,5 @@ def threshold_for(
     from curator.neuronset.artifact import load_neuron_set
     from curator.neuronset.places import find_neuron_set
 
-    found = load_neuron_set(find_neuron_set(neuron_set))
-    found = found if max_depth is None else found.shallower(max_depth)
+    found = load_neuron_set(find_neuron_set(neuron_set)).shallower(max_depth)
     return found.threshold_for(domain, method, precision=precision, recall=recall, prevalence=prevalence)

@@ -20,12 +20,11 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from curator.errors import ArtifactError
-from curator.records import Document, Rejection, RejectReason, Score, TargetScorer
+from curator.records import Document, Rejection, RejectReason, TargetResult, TargetScorer
 
 BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 4 << 20
 READ_AHEAD = 2
-Result = tuple[Score, ...] | Rejection
 Item = TypeVar("Item")
 
 _FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -95,7 +94,7 @@ class ReadAhead(Iterator[Item]):
 
 def score_stream(
     records: Iterable[Document | Rejection], scorer: TargetScorer
-) -> Iterator[tuple[Document, Result] | Rejection]:
+) -> Iterator[tuple[Document, TargetResult] | Rejection]:
     """Score a stream in batches, in order; records that are no documents pass as they are."""
     for batch in in_batches(records, lambda record: len(record.text) if isinstance(record, Document) else 0):
         results = iter(score_batch(scorer, [record for record in batch if isinstance(record, Document)]))
@@ -103,7 +102,7 @@ def score_stream(
             yield record if isinstance(record, Rejection) else (record, next(results))
 
 
-def score_batch(scorer: TargetScorer, documents: Sequence[Document]) -> list[Result]:
+def score_batch(scorer: TargetScorer, documents: Sequence[Document]) -> list[TargetResult]:
     """One result for each document, in order; every Score in it is finite.
 
     Raises ArtifactError when the scorer does not give one result per document, and the scorer's own error when it is broken.
@@ -118,8 +117,8 @@ def score_batch(scorer: TargetScorer, documents: Sequence[Document]) -> list[Res
     return [_usable(result, document) for result, document in zip(results, documents, strict=True)]
 
 
-def _one_by_one(scorer: TargetScorer, documents: Sequence[Document]) -> list[Result]:
-    results: list[Result] = []
+def _one_by_one(scorer: TargetScorer, documents: Sequence[Document]) -> list[TargetResult]:
+    results: list[TargetResult] = []
     failures = 0
     for document in documents:
         try:
@@ -133,7 +132,7 @@ def _one_by_one(scorer: TargetScorer, documents: Sequence[Document]) -> list[Res
     return results
 
 
-def _asked(scorer: TargetScorer, documents: Sequence[Document]) -> list[Result]:
+def _asked(scorer: TargetScorer, documents: Sequence[Document]) -> list[TargetResult]:
     results = scorer.score_targets(documents)
     if len(results) != len(documents):
         raise ArtifactError(f"The scorer gave {len(results)} results for {len(documents)} documents; it is broken.")
@@ -145,7 +144,7 @@ def _asked(scorer: TargetScorer, documents: Sequence[Document]) -> list[Result]:
     return results
 
 
-def _usable(result: Result, document: Document) -> Result:
+def _usable(result: TargetResult, document: Document) -> TargetResult:
     """A score that is not finite or has a negative token count is a failed scoring, not a low score."""
     if isinstance(result, Rejection):
         return result

@@ -20,10 +20,9 @@ from os import PathLike
 from typing import Unpack
 
 from curator.errors import ConfigError, MissingExtraError
-from curator.filtering.batches import Result
 from curator.filtering.policy import Policy, ScoreField
 from curator.integrations.lazy import LazyScorer, ScorerSettings, score_fields
-from curator.records import Rejection, RejectReason
+from curator.records import Rejection, RejectReason, TargetResult
 
 try:
     from datatrove.data import Document
@@ -106,13 +105,13 @@ class NeuronFilter(BaseFilter):
         """For each document True, or False and the reason."""
         return [self._verdict(result) for result in annotate(self, self.scorer, batch, self.rank)]
 
-    def _verdict(self, result: Result) -> bool | tuple[bool, str]:
+    def _verdict(self, result: TargetResult) -> bool | tuple[bool, str]:
         if isinstance(result, Rejection):
             return False, str(result.reason)
         return True if self.policy.passes(result[0]) else (False, str(RejectReason.BELOW_THRESHOLD))
 
 
-def annotate(block: PipelineStep, scorer: LazyScorer, batch: Sequence[Document], rank: int) -> list[Result]:
+def annotate(block: PipelineStep, scorer: LazyScorer, batch: Sequence[Document], rank: int) -> list[TargetResult]:
     """Score a batch, write the fields into each document's metadata, count in the block's statistics; returns the results."""
     results = scorer.score([document.text for document in batch], rank)
     for document, result in zip(batch, results, strict=True):

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from typing import Any, TypedDict, Unpack
 
-from curator.filtering.batches import Result, in_batches, score_batch
+from curator.filtering.batches import in_batches, score_batch
 from curator.neuronset.artifact import MethodName, load_neuron_set
 from curator.neuronset.identify import ModelChoice
 from curator.neuronset.places import find_neuron_set
-from curator.records import Document, Rejection, TargetScorer
+from curator.records import Document, Rejection, TargetResult, TargetScorer
 from curator.scoring.factory import ScorerFactory
 from curator.text.rows import SourceOptions, document_from_row
 from curator.version import __version__
@@ -84,7 +84,7 @@ class LazyScorer:
             self._loaded = self.factory(worker)
         return self._loaded
 
-    def score(self, texts: Sequence[object], worker: int = 0) -> list[Result]:
+    def score(self, texts: Sequence[object], worker: int = 0) -> list[TargetResult]:
         """For each text, in order, one score per target, or why there is none; anything but a usable string is rejected.
 
         Raises ArtifactError when the scorer does not give one result per document, and as ``load`` does.
@@ -99,7 +99,7 @@ class LazyScorer:
         return [row if isinstance(row, Rejection) else next(results) for row in rows]
 
 
-def score_fields(result: Result, targets: Sequence[str]) -> dict[str, Any]:
+def score_fields(result: TargetResult, targets: Sequence[str]) -> dict[str, Any]:
     """The fields of one result, with None, [] and 0 without a score; of several targets each has its own, ``name:target``."""
     rejected = isinstance(result, Rejection)
     fields: dict[str, Any] = {}

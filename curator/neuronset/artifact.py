@@ -143,9 +143,12 @@ class NeuronSet:
             )
         return threshold_for_recall(held_out, recall, target=target, confidence=confidence)
 
-    def shallower(self, max_depth: int) -> NeuronSet:
-        """The set that reads at most so many layers: itself, or its deepest kept variant. Raises ConfigError without one."""
-        if self.manifest.depth <= max_depth:
+    def shallower(self, max_depth: int | None) -> NeuronSet:
+        """The set that reads at most so many layers, any number for None: itself, or its deepest kept variant.
+
+        Raises ConfigError without one.
+        """
+        if max_depth is None or self.manifest.depth <= max_depth:
             return self
         fitting = [variant for variant in self.manifest.depths if variant.depth <= max_depth]
         if not fitting:

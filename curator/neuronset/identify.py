@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from curator import fingerprint
 from curator.atlas.build import build_atlas
 from curator.atlas.store import Atlas, load_atlas
@@ -87,6 +89,12 @@ class ModelChoice:
         if self.draw is None:
             return self.name
         return f"untrained{f'-{self.draw}' if self.draw else ''}:{self.name}"
+
+    def for_worker(self, worker: int) -> ModelChoice:
+        """The same model on the GPU of a worker that counts from 0, where there are GPUs and none is named."""
+        if self.device in {"auto", "cuda"} and torch.cuda.is_available():
+            return replace(self, device=f"cuda:{worker % torch.cuda.device_count()}")
+        return self
 
     def load(self) -> Backbone:
         """Load it. Raises as ``load_backbone`` does."""

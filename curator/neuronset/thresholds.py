@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -45,6 +45,14 @@ class Chosen:
     confidence: float
     documents: int
     sentence: str
+
+
+class CertifiedRecall(NamedTuple):
+    """A threshold, how many documents of the target reach it, and the lower bound of its recall."""
+
+    threshold: float
+    kept: int
+    bound: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +114,35 @@ def threshold_for_recall(held_out: HeldOut, wanted: float, *, target: str, confi
     _require_both(held_out, target)
     of_target = held_out.probability_R[held_out.positive_R]
     count = len(of_target)
-    bound_K = lower_bound(np.arange(1, count + 1), np.full(count, count), 1 - confidence)
-    enough = np.flatnonzero(bound_K >= wanted)
-    if not len(enough):
+    found = certified_recall(of_target, wanted, confidence)
+    if found is None:
         needed = fewest(wanted, confidence)
         raise InsufficientDataError(
             f"Recall {wanted} of {target!r} cannot be certified with {confidence:.0%} confidence on {count} held-out documents "
             f"of it; it takes {needed} at least: give the probe corpus more text, or ask for less."
         )
-    threshold = float(of_target[enough[0]])
-    kept = int((of_target >= threshold).sum())
-    estimate, bound = kept / count, float(bound_K[kept - 1])
+    threshold, kept, bound = found
+    estimate = kept / count
     sentence = (
         f"The threshold {threshold:.4g} keeps {kept:,} of {count:,} held-out documents of {target!r}: recall {estimate:.3f}, at "
         f"least {bound:.3f} with {confidence:.0%} confidence."
     )
     return Chosen(threshold, "recall", estimate, bound, confidence, count, sentence)
+
+
+def certified_recall(score_K: np.ndarray, wanted: float, confidence: float) -> CertifiedRecall | None:
+    """The highest threshold whose recall is certified, from the falling scores of K documents of the target.
+
+    None when K documents are too few for what is wanted; ``fewest`` says how many it takes.
+    """
+    count = len(score_K)
+    bound_K = lower_bound(np.arange(1, count + 1), np.full(count, count), 1 - confidence)
+    enough = np.flatnonzero(bound_K >= wanted)
+    if not len(enough):
+        return None
+    threshold = float(score_K[enough[0]])
+    kept = int((score_K >= threshold).sum())
+    return CertifiedRecall(threshold, kept, float(bound_K[kept - 1]))
 
 
 def lower_bound(hits: ArrayLike, trials: ArrayLike, error: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -59,7 +59,7 @@ def build_with_workers(
     context = multiprocessing.get_context("spawn")
     events: Queue[Any] = context.Queue()
     tasks = [
-        _Task(_placed(choice, index), work / "probe", settings, work, Share(index, workers), _threads(workers))
+        _Task(choice.for_worker(index), work / "probe", settings, work, Share(index, workers), _threads(workers))
         for index in range(workers)
     ]
     processes = [context.Process(target=_make_part, args=(task, events), daemon=True) for task in tasks]
@@ -74,14 +74,6 @@ def build_with_workers(
     atlas = merge_parts([read_part(work / str(task.share)) for task in tasks], folder)
     shutil.rmtree(work, ignore_errors=True)
     return atlas
-
-
-def _placed(choice: ModelChoice, index: int) -> ModelChoice:
-    import torch
-
-    if choice.device in {"auto", "cuda"} and torch.cuda.is_available():
-        return replace(choice, device=f"cuda:{index % torch.cuda.device_count()}")
-    return choice
 
 
 def _threads(workers: int) -> int:

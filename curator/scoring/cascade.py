@@ -14,12 +14,11 @@ from itertools import islice
 import numpy as np
 
 from curator.errors import FingerprintError
-from curator.records import Document, Rejection, RejectReason, Score, TargetScorer
+from curator.records import Document, Rejection, RejectReason, TargetResult, TargetScorer
 from curator.scoring.distill import PrefilterSettings, distilled_prefilter
 from curator.scoring.prefilter import Prefilter
 
 _SAMPLE_BATCH = 2048
-Result = tuple[Score, ...] | Rejection
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Cascade:
         """The scorer's."""
         return tuple(self.scorer.targets)
 
-    def score_targets(self, documents: Sequence[Document]) -> list[Result]:
+    def score_targets(self, documents: Sequence[Document]) -> list[TargetResult]:
         """The scorer's results for what passes, a Rejection for the rest, in order."""
         texts = [document.text for document in documents]
         passes_D = self.prefilter.passes(texts)
@@ -90,7 +89,7 @@ def train_cascade(
     Raises what ``distilled_prefilter`` and the scorer raise.
     """
     documents: list[Document] = []
-    results: list[Result] = []
+    results: list[TargetResult] = []
     source = iter(sample)
     while batch := list(islice(source, _SAMPLE_BATCH)):
         results += scorer.score_targets(batch)

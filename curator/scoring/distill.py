@@ -22,12 +22,11 @@ from scipy.sparse.linalg import lsqr
 
 from curator import fingerprint
 from curator.errors import ConfigError, InsufficientDataError
-from curator.neuronset.thresholds import fewest, lower_bound
-from curator.records import Document, Rejection, Score
+from curator.neuronset.thresholds import certified_recall, fewest
+from curator.records import Document, Score, TargetResult
 from curator.scoring.prefilter import ORDERS, Prefilter, buckets, folded
 from curator.settings import Settings
 
-Results = Sequence[tuple[Score, ...] | Rejection]
 _ITERATIONS = 40
 _MIN_KEPT = 16
 
@@ -72,7 +71,7 @@ class PrefilterReport(Settings):
 
 def distilled_prefilter(
     documents: Sequence[Document],
-    results: Results,
+    results: Sequence[TargetResult],
     cutoffs: Mapping[str, float],
     scorer_etag: str,
     settings: PrefilterSettings | None = None,
@@ -192,9 +191,8 @@ def _calibrated(
     """The highest cutoff whose recall is certified."""
     of_kept = np.sort(scores_C[kept_C])[::-1]
     count = len(of_kept)
-    bound_K = lower_bound(np.arange(1, count + 1), np.full(count, count), 1 - settings.confidence)
-    enough = np.flatnonzero(bound_K >= settings.recall)
-    if not len(enough):
+    found = certified_recall(of_kept, settings.recall, settings.confidence)
+    if found is None:
         needed = fewest(settings.recall, settings.confidence)
         share = max(count, 1) / max(1, len(kept_C))
         raise InsufficientDataError(
@@ -202,15 +200,13 @@ def _calibrated(
             f"keep in the sample's calibration part, which has {count}; draw a sample of about "
             f"{int(needed / share / (1 - settings.fit_share)):,} documents, or ask for less."
         )
-    own = float(of_kept[enough[0]])
-    passed = int((of_kept >= own).sum())
-    return own, PrefilterReport(
+    return found.threshold, PrefilterReport(
         target=target,
         scorer_cutoff=cutoff,
         documents=len(kept_C),
         kept=count,
-        recall=passed / count,
-        recall_bound=float(bound_K[passed - 1]),
+        recall=found.kept / count,
+        recall_bound=found.bound,
         confidence=settings.confidence,
-        passing=float((scores_C >= own).mean()),
+        passing=float((scores_C >= found.threshold).mean()),
     )

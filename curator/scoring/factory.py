@@ -9,14 +9,12 @@ called, the model. It does not know how processes are started.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from curator.errors import FingerprintError
 from curator.lm.backbone import computing_device, computing_dtype
-from curator.neuronset.artifact import MethodName, NeuronSet, load_neuron_set
+from curator.neuronset.artifact import MethodName, load_neuron_set
 from curator.neuronset.identify import ModelChoice
 from curator.neuronset.places import model_of
 from curator.scoring.identity import scorer_etag
@@ -61,7 +59,7 @@ class ScorerFactory:
 
         Raises what ``load_neuron_set``, ``NeuronSet.shallower`` and ``resolved_targets`` raise.
         """
-        found = _variant(load_neuron_set(folder), max_depth)
+        found = load_neuron_set(folder).shallower(max_depth)
         manifest = found.manifest
         chosen = model or model_of(manifest, device=device, dtype=dtype)
         names = resolved_targets(found, targets)
@@ -75,20 +73,10 @@ class ScorerFactory:
 
         Raises FingerprintError when the set at the folder is no longer the one that it was, and what loading raises.
         """
-        found = _variant(load_neuron_set(self.folder), self.max_depth)
-        scorer = NeuronSetScorer(_placed(self.model, worker).load(), found, self.targets, self.method)
+        found = load_neuron_set(self.folder).shallower(self.max_depth)
+        scorer = NeuronSetScorer(self.model.for_worker(worker).load(), found, self.targets, self.method)
         if scorer.etag != self.etag:
             raise FingerprintError(
                 f"The neuron set at {self.folder} changed since the job was begun; put the one back that it was begun with."
             )
         return scorer
-
-
-def _variant(neuron_set: NeuronSet, max_depth: int | None) -> NeuronSet:
-    return neuron_set if max_depth is None else neuron_set.shallower(max_depth)
-
-
-def _placed(model: ModelChoice, worker: int) -> ModelChoice:
-    if model.device in {"auto", "cuda"} and torch.cuda.is_available():
-        return replace(model, device=f"cuda:{worker % torch.cuda.device_count()}")
-    return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curator.records import Document, DocumentScorer, Rejection, Score
+from curator.records import Document, DocumentScorer, Rejection, TargetResult
 from curator.scoring.identity import target_of
 
 
@@ -41,6 +41,6 @@ class OneTarget:
         """The one target."""
         return (self.target,)
 
-    def score_targets(self, documents: Sequence[Document]) -> list[tuple[Score, ...] | Rejection]:
+    def score_targets(self, documents: Sequence[Document]) -> list[TargetResult]:
         """The scorer's results, each Score in a tuple of one."""
         return [result if isinstance(result, Rejection) else (result,) for result in self.scorer.score(documents)]

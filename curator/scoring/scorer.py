@@ -21,7 +21,7 @@ from curator.neuronset.artifact import MethodName, NeuronSet, load_neuron_set
 from curator.neuronset.calibrate import Calibration
 from curator.neuronset.features import DocumentFeatures, document_features
 from curator.neuronset.scorers import Method
-from curator.records import Document, Rejection, RejectReason, Score
+from curator.records import Document, Rejection, RejectReason, Score, TargetResult
 from curator.scoring.identity import scorer_etag
 
 EXPLAINING_NEURONS = 3
@@ -106,11 +106,11 @@ class NeuronSetScorer:
             for result in self._score(documents, self._targets[:1])
         ]
 
-    def score_targets(self, documents: Sequence[Document]) -> list[tuple[Score, ...] | Rejection]:
+    def score_targets(self, documents: Sequence[Document]) -> list[TargetResult]:
         """For each document, in order, one Score per target, all from one reading, or one Rejection placed by its id."""
         return self._score(documents, self._targets)
 
-    def _score(self, documents: Sequence[Document], targets: Sequence[_Target]) -> list[tuple[Score, ...] | Rejection]:
+    def _score(self, documents: Sequence[Document], targets: Sequence[_Target]) -> list[TargetResult]:
         valid = [document for document in documents if _encodable(document.text)]
         texts = [document.text for document in valid]
         features = document_features(self._backbone, texts, self._choice, skip_tokens=self._set.manifest.skip_tokens)
@@ -147,7 +147,7 @@ def _results_of_valid(
     features: DocumentFeatures,
     readable_V: np.ndarray,
     scored: Iterator[tuple[Score, ...]],
-) -> Iterator[tuple[Score, ...] | Rejection]:
+) -> Iterator[TargetResult]:
     for document, readable, tokens in zip(valid, readable_V, features.tokens_D, strict=True):
         if readable:
             yield next(scored)

@@ -23,7 +23,6 @@ from curator.text.places import Place
 WHOLE_BYTES = 64 << 20
 _SAMPLES = 64
 _SAMPLE_BYTES = 64 << 10
-_BLOCK_BYTES = 1 << 20
 
 
 def content_of(place: Place) -> str:
@@ -39,14 +38,7 @@ def content_of(place: Place) -> str:
     if version is not None:
         return fingerprint.of_parts(["remote", str(size), version])
     with place.open() as handle:
-        return _sampled(handle, size or 0) if (size or 0) > WHOLE_BYTES else _whole(handle)
-
-
-def _whole(handle: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := handle.read(_BLOCK_BYTES):
-        digest.update(block)
-    return digest.hexdigest()
+        return _sampled(handle, size or 0) if (size or 0) > WHOLE_BYTES else fingerprint.of_stream(handle)
 
 
 def _sampled(handle: IO[bytes], size: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from curator_server.calls import StatusError, handler_kind
+from curator_server.calls import StatusError, handler_kind, split_method
 from curator_server.tokens import Scope, TokenFile
 
 ANY = frozenset(Scope)
@@ -61,7 +61,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: _Continuation, handler_call_details: _Details) -> Any:
         """Let the call through, or answer UNAUTHENTICATED or PERMISSION_DENIED in its place."""
         handler = await continuation(handler_call_details)
-        service, _, method = handler_call_details.method.lstrip("/").partition("/")
+        service, method = split_method(handler_call_details.method)
         if handler is None or service in OPEN_SERVICES:
             return handler
         given = self._tokens.scopes_of(_bearer(handler_call_details))

@@ -44,7 +44,7 @@ class Call:
     @property
     def service(self) -> str:
         """Full name of the service."""
-        return self.method.lstrip("/").partition("/")[0]
+        return split_method(self.method)[0]
 
     @property
     def log_fields(self) -> dict[str, str]:
@@ -71,6 +71,12 @@ def request_id() -> str:
     """Request id of the current call; empty outside calls."""
     call = CURRENT.get()
     return "" if call is None else call.request_id
+
+
+def split_method(method: str) -> tuple[str, str]:
+    """Full name of the service and name of the method in ``/service/name``."""
+    service, _, name = method.lstrip("/").partition("/")
+    return service, name
 
 
 def parse_traceparent(header: str) -> tuple[str, str]:

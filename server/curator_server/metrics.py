@@ -26,7 +26,7 @@ from prometheus_client import (
 from curator.errors import ConfigError
 from curator.records import Rejection, Score
 from curator.version import __version__
-from curator_server.calls import Call
+from curator_server.calls import Call, split_method
 
 logger = logging.getLogger(__name__)
 
@@ -126,5 +126,4 @@ class ServerMetrics:
 
 
 def _labels(call: Call, kind: str) -> tuple[str, str, str]:
-    service, _, method = call.method.lstrip("/").partition("/")
-    return _TYPES[kind], service, method
+    return _TYPES[kind], *split_method(call.method)

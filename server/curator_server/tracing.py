@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from curator_server.calls import Call
+from curator_server.calls import Call, split_method
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -46,7 +46,7 @@ def call_spans(provider: TracerProvider | None = None) -> CallSpans | None:
     @contextmanager
     def span_of(call: Call, metadata: Any) -> Iterator[SpanEnd]:
         sent = {key: value for key, value in metadata or () if isinstance(value, str)}
-        service, _, method = call.method.lstrip("/").partition("/")
+        service, method = split_method(call.method)
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, "request_id": call.request_id}
         parent = propagate.extract(sent)
         span = tracer.start_span(f"{service}/{method}", parent, trace.SpanKind.SERVER, attributes)
