@@ -20,8 +20,8 @@ from benchmarks.filter_world import TARGET, mixed, world
 from benchmarks.harness import Row, note, seconds
 from curator.records import Rejection, RejectReason, Score
 from curator.scoring.cascade import train_cascade
-from curator.scoring.distill import PrefilterSettings
 from curator.scoring.scorer import NeuronSetScorer
+from curator.settings import PrefilterSettings
 
 _CUTOFF = 0.5
 _PASSAGE_CHARS = 400

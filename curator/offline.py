@@ -18,7 +18,7 @@ from typing import Literal
 from curator.errors import ConfigError
 from curator.factories import NeuronSetFactory
 from curator.filtering.annotate import Annotator
-from curator.filtering.cascade import CascadeOptions
+from curator.filtering.cascade_plan import CascadeOptions
 from curator.filtering.dataset import filter_sources, reselect
 from curator.filtering.engines import Engine, LocalEngine
 from curator.filtering.output import OutputOptions

@@ -33,7 +33,7 @@ from curator.lm.lanes import lanes_for
 from curator.lm.taps import Tapped, tap
 
 Progress = Callable[[int, int], None]
-SNAPSHOT_SECONDS = 30.0
+SNAPSHOT_SECONDS = 60.0
 _PILOT_TOKENS = 256
 _SNAPSHOT_SHARE = 20  # time between snapshots, in snapshots: 5 % at most goes into them
 

@@ -102,7 +102,7 @@ def filter_(
     dtype: options.Dtype = "auto",
 ) -> None:
     """Keep the documents of a source that a neuron set speaks for; run it again to go on after an interruption."""
-    from curator.filtering.cascade import CascadeOptions
+    from curator.filtering.cascade_plan import CascadeOptions
     from curator.filtering.output import OutputOptions, is_finished
     from curator.filtering.policy import Policy
     from curator.text.rows import SourceOptions

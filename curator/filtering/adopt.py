@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from curator.files import atomic_file, partial_name
-from curator.filtering.cascade import PREFILTER
+from curator.filtering.cascade_plan import PREFILTER
 from curator.filtering.job import Job
 from curator.filtering.ledger import Ledger, ShardRecord
 from curator.filtering.output import load_manifest

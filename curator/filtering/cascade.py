@@ -1,4 +1,4 @@
-"""A job with a prefilter before the model: what is asked for, which documents it may stop, and whether it kept its word.
+"""A job with a prefilter before the model: which documents it may stop, and whether it kept its word.
 
     pieces ─sample─► sample/* ─fit─► prefilter ─score─► scores/*      (see ``sample``; the rest of the job is as ever)
 
@@ -12,62 +12,18 @@ selection from its scores may not go below them. It does not know how a prefilte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from curator.errors import ConfigError
+from curator.filtering.cascade_plan import CascadePlan
 from curator.filtering.policy import Policy, TargetLimit
-from curator.scoring.distill import PrefilterSettings, safe_cutoff
-
-PREFILTER = "prefilter"
-"""Folder of the prefilter in a work folder and in an output, and the name of its step."""
-
-
-class CascadeOptions(PrefilterSettings):
-    """How a job's prefilter is made."""
-
-    sample_documents: int = Field(default=60_000, ge=256)
-    """About so many documents are drawn from the whole input, scored by the full scorer, and learned from."""
-    sample_pieces: int = Field(default=4096, ge=1)
-    """From at most so many pieces of the input, chosen at random; all of a smaller input are read."""
-
-
-class CascadePlan(BaseModel):
-    """What the prefilter of a job depends on beside its input and its scorer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    options: CascadeOptions
-    policy: Policy = Field(description="The policy whose documents it must not lose.")
-
-    @classmethod
-    def of(cls, options: CascadeOptions, policy: Policy, targets: Sequence[str], window_characters: int) -> CascadePlan:
-        """Raises ConfigError when nothing can be promised under the policy; says what to leave out."""
-        if policy.field != "probability":
-            raise ConfigError("A cascade needs probabilities; leave out raw values, or the cascade.")
-        if window_characters and policy.windows != "window":
-            raise ConfigError(
-                "A cascade cannot stop parts of a document that is decided as a whole; decide windows on their own, or leave "
-                "out the windows or the cascade."
-            )
-        named = {limit.name or targets[0] for limit in policy.limits}
-        if idle := [target for target in targets if target not in named]:
-            raise ConfigError(
-                f"The policy keeps nothing for {idle[0]!r}, and a cascade needs a cutoff for every target; score for "
-                "the policy's targets alone."
-            )
-        copies = policy.drop_duplicates or policy.near_duplicates is not None
-        if copies and any(not _has_cutoff(limit) for limit in policy.limits):
-            raise ConfigError(
-                "A cascade cannot foresee how far a fraction or a budget reaches once duplicates are dropped; set a threshold, "
-                "drop duplicates in a second run (--from-scores), or leave out the cascade."
-            )
-        return cls(options=options, policy=policy)
+from curator.scoring.distill import safe_cutoff
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,7 +49,7 @@ def least_probabilities(plan: CascadePlan, targets: Sequence[str], sample: Sampl
     found: dict[str, float] = {}
     for row, target in enumerate(targets):
         limit, cutoff = limits[target], 0.0
-        if not _has_cutoff(limit) and reached < 1:
+        if not limit.decides_alone and reached < 1:
             cutoff = safe_cutoff(sample.probability_TD[row], reached, plan.options.confidence) - soft
         if limit.threshold is not None:
             cutoff = max(cutoff, limit.threshold - soft)
@@ -106,15 +62,12 @@ def least_probabilities(plan: CascadePlan, targets: Sequence[str], sample: Sampl
     return found
 
 
-def promise(report: Mapping[str, Any], cutoffs: Mapping[str, float | None]) -> dict[str, Any]:
-    """A prefilter's report with ``held``: whether no target was kept for below the probability that it was made for.
+def promise(report: Mapping[str, Any], reached: Mapping[str, float]) -> dict[str, Any]:
+    """A prefilter's report with ``held``: whether no target's selection went below the probability that it was made for.
 
-    ``cutoffs`` are the lowest probabilities kept by target, None where nothing was kept.
+    ``reached`` are the probabilities down to which the selection went by target, infinite where nothing was kept.
     """
-    held = all(
-        (cutoff := cutoffs.get(target["target"])) is None or cutoff >= target["scorer_cutoff"]
-        for target in report["targets"]
-    )
+    held = all(reached.get(one["target"], math.inf) >= one["scorer_cutoff"] for one in report["targets"])
     return {**report, "held": held}
 
 
@@ -123,7 +76,7 @@ def require_reach(policy: Policy, targets: Sequence[str], report: Mapping[str, A
     limits = {limit.name or targets[0]: limit for limit in policy.limits}
     for target in report["targets"]:
         limit = limits.get(target["target"])
-        if limit is None or not _has_cutoff(limit) or limit.threshold is None:
+        if limit is None or not limit.decides_alone or limit.threshold is None:
             continue
         if limit.threshold - policy.soft_width / 2 < target["scorer_cutoff"]:
             raise too_deep([target])
@@ -136,11 +89,6 @@ def too_deep(targets: Sequence[Mapping[str, Any]]) -> ConfigError:
         f"These scores are behind a prefilter that may have stopped documents below the probability {reach}; keep less, "
         "or score again without the cascade or with one for this policy."
     )
-
-
-def _has_cutoff(limit: TargetLimit) -> bool:
-    """Whether a threshold alone decides."""
-    return limit.keep_fraction is None and limit.token_budget is None
 
 
 def _share_kept(limit: TargetLimit, probability_D: NDArray[np.float64], sample: SampledScores) -> float:

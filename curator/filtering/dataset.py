@@ -28,7 +28,8 @@ from curator.errors import ConfigError
 from curator.files import LOCK, exclusive
 from curator.filtering.adopt import adopt_scores
 from curator.filtering.annotate import Annotator
-from curator.filtering.cascade import PREFILTER, CascadeOptions, CascadePlan, require_reach
+from curator.filtering.cascade import require_reach
+from curator.filtering.cascade_plan import PREFILTER, CascadeOptions, CascadePlan
 from curator.filtering.engines import Engine, LocalEngine
 from curator.filtering.finish import publish
 from curator.filtering.inputs import STDIN, cut_input, spool

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from curator.files import atomic_file, sync_folder, write_json
 from curator.filtering.arrays import REASONS
-from curator.filtering.cascade import PREFILTER
+from curator.filtering.cascade_plan import PREFILTER
 from curator.filtering.job import PLAN, Job
 from curator.filtering.ledger import ShardRecord
 from curator.filtering.output import (

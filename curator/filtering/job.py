@@ -21,7 +21,7 @@ from curator import fingerprint
 from curator.errors import ArtifactError, ConfigError, FingerprintError
 from curator.files import read_json, write_json
 from curator.filtering.annotate import Annotator
-from curator.filtering.cascade import CascadePlan
+from curator.filtering.cascade_plan import CascadePlan
 from curator.filtering.output import OutputOptions
 from curator.filtering.policy import Policy
 from curator.records import TargetScorer

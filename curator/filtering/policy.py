@@ -43,6 +43,11 @@ class TargetLimit(NamedTuple):
     keep_fraction: float | None = None
     token_budget: int | None = None
 
+    @property
+    def decides_alone(self) -> bool:
+        """Whether a document can be decided without the others: a threshold is all there is."""
+        return self.keep_fraction is None and self.token_budget is None
+
 
 class TargetShare(BaseModel):
     """One of several target domains: what it may take.

@@ -20,7 +20,8 @@ from curator import fingerprint
 from curator.errors import ConfigError
 from curator.files import atomic_file
 from curator.filtering.batches import ReadAhead, in_batches, score_batch
-from curator.filtering.cascade import PREFILTER, CascadePlan, SampledScores, least_probabilities
+from curator.filtering.cascade import SampledScores, least_probabilities
+from curator.filtering.cascade_plan import PREFILTER, CascadePlan
 from curator.filtering.inputs import read_records, require_current
 from curator.filtering.job import Job
 from curator.filtering.ledger import Ledger, ShardRecord, step_name
@@ -28,7 +29,7 @@ from curator.filtering.run_shard import Report
 from curator.filtering.score_file import read_score_file
 from curator.filtering.shards import describe
 from curator.filtering.windows import window_documents
-from curator.records import Document, Rejection, Score, TargetScorer
+from curator.records import Document, Rejection, Score, TargetResult, TargetScorer
 from curator.scoring.distill import distilled_prefilter
 from curator.scoring.prefilter import save_prefilter
 from curator.text.pieces import Piece
@@ -150,7 +151,7 @@ def _schema(targets: Sequence[str]) -> pa.Schema:
     return pa.schema([*text, ("tokens", pa.int64()), *numbers])
 
 
-def _row(document: Document, result: tuple[Score, ...] | Rejection, targets: Sequence[str]) -> dict[str, Any]:
+def _row(document: Document, result: TargetResult, targets: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"id": document.id, "source": document.source, "text": document.text, "tokens": 0}
     if isinstance(result, Rejection):
         return row | {"reason": str(result.reason), "detail": result.detail}

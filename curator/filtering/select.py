@@ -37,7 +37,8 @@ class TargetVerdict:
     """What one target got.
 
     ``cutoff`` is the lowest score kept for it, in the policy's field (without the shift of soft sampling); None when nothing
-    was kept. ``token_budget`` is None where none was set; ``left_over`` is what of it stayed unused.
+    was kept. ``token_budget`` is None where none was set; ``left_over`` is what of it stayed unused. ``filled`` says of a
+    fraction or a budget whether it turned anything away; it is True where a threshold alone decides.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TargetVerdict:
     tokens: int
     cutoff: float | None
     token_budget: int | None = None
+    filled: bool = True
 
     @property
     def left_over(self) -> int | None:
@@ -87,14 +89,15 @@ def select(arrays: ScoreArrays, policy: Policy, units: Units | None = None) -> V
     field_TD = units.probability_TU if policy.field == "probability" else units.value_TU
     score_TU, value_TU = _rows_of(field_TD, columns), _rows_of(units.value_TU, columns)
     reason_U = _reasons_before_limits(arrays, units, policy, score_TU, value_TU)
-    target_U = _assigned(units, policy, limits, score_TU, value_TU, reason_U)
+    target_U, filled_T = _assigned(units, policy, limits, score_TU, value_TU, reason_U)
     kept_U = target_U >= 0
     return Verdicts(
         kept_D=units.to_rows(kept_U),
         reason_D=units.to_rows(reason_U),
         target_D=units.to_rows(target_U),
         targets=tuple(
-            _totals(limit, target_U == target, score_TU[target], units.tokens_U) for target, limit in enumerate(limits)
+            _totals(limit, target_U == target, score_TU[target], units.tokens_U, filled_T[target])
+            for target, limit in enumerate(limits)
         ),
         by_window=policy.windows == "window",
     )
@@ -153,8 +156,8 @@ def _assigned(
     score_TU: NDArray[np.float64],
     value_TU: NDArray[np.float64],
     reason_U: NDArray[np.int16],
-) -> NDArray[np.int16]:
-    """The target of each kept unit; completes ``reason_U`` in place for the units that no target takes."""
+) -> tuple[NDArray[np.int16], list[bool]]:
+    """The target of each kept unit, and which limits turned units away; completes ``reason_U`` in place."""
     free_U = reason_U == 0
     ranked_TU = np.where(free_U & np.isfinite(score_TU), score_TU, np.nan)
     if policy.soft_width:
@@ -163,20 +166,26 @@ def _assigned(
     target_U = assign(ranked_TU, value_TU, units.tokens_U, limits, stopped)
     left_U = free_U & (target_U < 0)
     reason_U[left_U] = _code(RejectReason.BELOW_THRESHOLD)
+    filled_T: list[bool] = []
     for limit, score_U in zip(limits, ranked_TU, strict=True):
         above_U = left_U & ~np.isnan(score_U)
         if limit.threshold is not None:
             above_U &= score_U >= limit.threshold
         reason_U[above_U] = _code(RejectReason.OVER_BUDGET)  # it reached the floor, so only a full target can be why
-    return target_U
+        filled_T.append(limit.decides_alone or bool(above_U.any()))
+    return target_U, filled_T
 
 
 def _totals(
-    limit: TargetLimit, kept_U: NDArray[np.bool_], score_U: NDArray[np.float64], tokens_U: NDArray[np.int64]
+    limit: TargetLimit,
+    kept_U: NDArray[np.bool_],
+    score_U: NDArray[np.float64],
+    tokens_U: NDArray[np.int64],
+    filled: bool,
 ) -> TargetVerdict:
     kept_K = np.flatnonzero(kept_U)
     cutoff = float(score_U[kept_K].min()) if kept_K.size else None
-    return TargetVerdict(limit.name, int(kept_K.size), int(tokens_U[kept_K].sum()), cutoff, limit.token_budget)
+    return TargetVerdict(limit.name, int(kept_K.size), int(tokens_U[kept_K].sum()), cutoff, limit.token_budget, filled)
 
 
 def _code(reason: RejectReason) -> int:

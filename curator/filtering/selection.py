@@ -27,7 +27,8 @@ from curator import fingerprint
 from curator.errors import ArtifactError
 from curator.files import atomic_file, read_json, write_json
 from curator.filtering.arrays import REASONS, ScoreArrays
-from curator.filtering.cascade import PREFILTER, promise, too_deep
+from curator.filtering.cascade import promise, too_deep
+from curator.filtering.cascade_plan import PREFILTER
 from curator.filtering.gather import Extras, gather
 from curator.filtering.job import Job
 from curator.filtering.ledger import Ledger, ShardRecord
@@ -105,7 +106,7 @@ def make_selection(job: Job, scored: Sequence[ShardRecord]) -> ShardRecord:
     report = report_of(arrays, units, verdicts, names)
     if not report.adds_up:
         raise ArtifactError("The counts of this selection do not add up, which is a bug; nothing was written.")
-    prefilter = _prefilter_promise(job, report)
+    prefilter = _prefilter_promise(job, verdicts)
     shift = shift_of(arrays, verdicts, [piece.uri for piece in job.plan.scoring.pieces])
     first_D = _first_rows(arrays, verdicts)
     size_D = _unit_sizes(arrays, first_D)
@@ -170,7 +171,7 @@ def _save(job: Job, selection: Selection) -> ShardRecord:
     return Ledger(job.work).commit(ShardRecord(step=SELECT_STEP, inputs=select_inputs(job), files=files, rows=rows))
 
 
-def _prefilter_promise(job: Job, report: FilterReport) -> dict[str, Any]:
+def _prefilter_promise(job: Job, verdicts: Verdicts) -> dict[str, Any]:
     """What a prefilter promised, where there is one.
 
     Raises ConfigError when a policy that it was not made for reaches below what it may have stopped.
@@ -178,11 +179,18 @@ def _prefilter_promise(job: Job, report: FilterReport) -> dict[str, Any]:
     plan = job.plan.scoring.cascade
     if plan is None:
         return {}
-    cutoffs = {name: target.cutoff for name, target in report.targets.items()}
-    found = promise(load_prefilter(job.work / PREFILTER).report, cutoffs)
+    reached = {verdict.name or job.targets[0]: _reach(verdict) for verdict in verdicts.targets}
+    found = promise(load_prefilter(job.work / PREFILTER).report, reached)
     if not found["held"] and job.plan.policy != plan.policy:
         raise too_deep(found["targets"])
     return found
+
+
+def _reach(verdict: TargetVerdict) -> float:
+    """The score down to which a target would have taken rows: minus infinity where it had room left."""
+    if not verdict.filled:
+        return -np.inf
+    return np.inf if verdict.cutoff is None else verdict.cutoff
 
 
 def _first_rows(arrays: ScoreArrays, verdicts: Verdicts) -> NDArray[np.bool_]:

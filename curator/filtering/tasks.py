@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from curator.errors import FingerprintError
-from curator.filtering.cascade import PREFILTER
+from curator.filtering.cascade_plan import PREFILTER
 from curator.filtering.engines import Step
 from curator.filtering.job import Job, ScorerIdentity
 from curator.filtering.run_shard import run_shard

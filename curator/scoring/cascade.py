@@ -2,8 +2,8 @@
 
 What the prefilter stops is rejected as PREFILTERED with its score, never silently; all others get the full scorer's results,
 batched among themselves. The etag names both. ``train_cascade`` makes the prefilter from a sample of the pool (``distill``); a
-filtering job draws that sample itself (``curator.filtering.sample``). Cost: the prefilter's, about 40 MB of text a second and core, and the model's
-for what passes.
+filtering job draws that sample itself (``curator.filtering.sample``). Cost: the prefilter's, about 40 MB of text a second and
+core, and the model's for what passes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+
 import numpy as np
 
 from curator.errors import FingerprintError
 from curator.records import Document, Rejection, RejectReason, TargetResult, TargetScorer
-from curator.scoring.distill import PrefilterSettings, distilled_prefilter
+from curator.scoring.distill import distilled_prefilter
 from curator.scoring.prefilter import Prefilter
+from curator.settings import PrefilterSettings
 
 _SAMPLE_BATCH = 2048
 

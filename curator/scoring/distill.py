@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import lsqr
 
@@ -25,31 +24,10 @@ from curator.errors import ConfigError, InsufficientDataError
 from curator.neuronset.thresholds import certified_recall, fewest
 from curator.records import Document, Score, TargetResult
 from curator.scoring.prefilter import ORDERS, Prefilter, buckets, folded
-from curator.settings import Settings
+from curator.settings import PrefilterSettings, Settings
 
 _ITERATIONS = 40
 _MIN_KEPT = 16
-
-
-class PrefilterSettings(Settings):
-    """How a prefilter is fitted and what it must not lose."""
-
-    recall: float = Field(default=0.99, gt=0, lt=1)
-    """Share of the documents that the full scorer would keep that must pass."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """With which that holds."""
-    fit_documents: int = Field(default=8000, ge=64)
-    """Most documents of the sample that the weights are learned from; all others calibrate."""
-    fit_share: float = Field(default=0.3, gt=0, lt=1)
-    """Share of a small sample that the weights are learned from."""
-    fit_bytes: int = Field(default=4096, ge=256)
-    """Bytes of each of them that are read."""
-    bits: int = Field(default=18, ge=10, le=24)
-    """Buckets are 2 to this power; every target has a weight of 4 bytes for each."""
-    ridge: float = Field(default=1e-4, gt=0)
-    """L2 penalty in units of the mean squared norm of a document."""
-    seed: int = 0
-    """Seed of the split."""
 
 
 class PrefilterReport(Settings):

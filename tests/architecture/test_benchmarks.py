@@ -188,12 +188,13 @@ def test_the_bare_forward_runs_the_batches_that_the_atlas_ran(corpus):
     backbone = zoo("neox-32x2")
     with recorded(backbone) as calls:
         compared = atlas_against_forward(backbone, corpus, AtlasSettings(**DIALS), 1)
-    passes = 4 if compared.lanes == 1 else 5  # the recorded atlas, the warm forward, one round of both, and the lanes'
+    passes = 3 if compared.lanes == 1 else 4  # the recorded atlas, one round of both, and the forward in lanes
     shapes = Counter(tuple(named["input_ids"].shape) for _, named in calls)
     assert all(count % passes == 0 for count in shapes.values())
     positions = sum(rows * length * count // passes for (rows, length), count in shapes.items())
     assert compared.tokens == positions
-    assert len(compared.times.first_s) == len(compared.lanes_s) == 1
+    assert len(compared.times.first_s) == 1
+    assert compared.lanes_s > 0
     assert compared.detail["ratio"] == round(compared.times.ratio, 4)
 
 

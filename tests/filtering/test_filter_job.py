@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, FingerprintError, SourceNotFoundError
-from curator.filtering import dataset, tasks, write_shard
+from curator.filtering import phases, tasks, write_shard
 from curator.filtering.dataset import reselect
 from curator.filtering.evaluation import kept_ids
 from curator.filtering.job import load_plan
@@ -187,7 +187,7 @@ def test_another_job_is_refused_with_the_name_of_what_changed(pool, tmp_path, ch
 def test_a_job_that_was_interrupted_is_not_taken_up_by_another(pool, tmp_path, monkeypatch, change, named):
     settings = {"policy": THRESHOLD, "factory": Factory(), "piece_bytes": 900}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(dataset, "make_selection", _interrupted)
+        patch.setattr(phases, "make_selection", _interrupted)
         run(pool, tmp_path / "out", **settings)
     with pytest.raises(FingerprintError, match=named):
         run(pool, tmp_path / "out", **{**settings, **change})
@@ -221,7 +221,7 @@ def test_a_changed_input_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize("moment", ["run_shard", "make_selection", "write_shards"])
 def test_an_input_that_changes_while_the_job_runs_is_noticed(tmp_path, monkeypatch, moment):
     pool = write_pool(tmp_path / "pool.jsonl")
-    home = dataset if moment == "make_selection" else tasks
+    home = phases if moment == "make_selection" else tasks
     original, text = getattr(home, moment), pool.read_text()
 
     def changing(*arguments, **named):
@@ -291,7 +291,7 @@ def test_a_manifest_whose_counts_were_edited_fails_the_verification(pool, tmp_pa
 
 def test_a_damaged_score_file_is_noticed_before_it_is_used(pool, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(dataset, "make_selection", _interrupted)
+        patch.setattr(phases, "make_selection", _interrupted)
         run(pool, tmp_path / "out", THRESHOLD, piece_bytes=900)
     scores = tmp_path / "out.work/scores/scores-00001.parquet"
     good = scores.read_bytes()
@@ -374,7 +374,7 @@ def test_standard_input_is_spooled_and_the_same_text_is_the_same_job(tmp_path):
 def test_an_interrupted_job_on_standard_input_goes_on_with_the_same_text_alone(tmp_path, monkeypatch):
     text = "".join(f"{one}\n" for one in small_pool()).encode()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(dataset, "make_selection", _interrupted)
+        patch.setattr(phases, "make_selection", _interrupted)
         run(["-"], tmp_path / "out", THRESHOLD, stdin=io.BytesIO(text))
     with pytest.raises(FingerprintError, match="Standard input changed"):
         run(["-"], tmp_path / "out", THRESHOLD, stdin=io.BytesIO(b"other"))

@@ -13,8 +13,9 @@ from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, Fi
 from curator.records import Document, Rejection, RejectReason, Score
 from curator.scoring import prefilter as prefilters
 from curator.scoring.cascade import Cascade, train_cascade
-from curator.scoring.distill import PrefilterSettings, distilled_prefilter, safe_cutoff
+from curator.scoring.distill import distilled_prefilter, safe_cutoff
 from curator.scoring.prefilter import ORDERS, Prefilter, buckets, folded, load_prefilter, save_prefilter
+from curator.settings import PrefilterSettings
 from tests.atlas.core_world import make_text
 
 CUTOFFS = {"digits": 0.4, "letters": 0.55}
