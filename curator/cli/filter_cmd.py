@@ -224,6 +224,7 @@ def _share(text: str) -> Any:
 
 def _show(report: FilterReport, out: Path) -> None:
     from curator.filtering.output import load_manifest
+    from curator.filtering.select import NEAR_CUTOFF
 
     manifest = load_manifest(out)
     rows: list[tuple[str, int, int | None]] = [
@@ -236,7 +237,8 @@ def _show(report: FilterReport, out: Path) -> None:
     show_table(f"Filtered by {manifest.context['neuron_set']}", ("documents", "count", "tokens"), rows)
     for name, target in report.targets.items():
         if target.cutoff is not None:
-            say(f"cutoff   {target.cutoff:.6g} ({manifest.policy.field}, {name}, {target.rows_kept:,} kept)")
+            near = f", {target.near_cutoff:,} within {NEAR_CUTOFF:g} of it" if target.near_cutoff else ""
+            say(f"cutoff   {target.cutoff:.6g} ({manifest.policy.field}, {name}, {target.rows_kept:,} kept{near})")
     for line in _prefilter_lines(manifest.prefilter):
         say(line)
     _show_files(manifest, out)

@@ -8,8 +8,9 @@ interrupted; a call that differs in model, neuron set, policy, options or input 
 finished job is left as it is, without loading a model.
 
 Scores do not depend on how the work was shared out: batches never cross a piece. Memory in each process is flat in the number
-of documents, apart from the selection's 130 bytes a row in the main process. Disk: scores (60 bytes a row and target), 8 bytes a
-row while it runs, and the output. It does not know models: a factory loads the scorer where it is needed.
+of documents, but for selections of several targets or with duplicates, 130 bytes a row in the main process (see ``decide``).
+Disk: scores (60 bytes a row and target), 8 bytes a row while it runs, and the output. It does not know models: a factory loads
+the scorer where it is needed.
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ def _decisions(job: Job, scored: Sequence[ShardRecord], selection: Selection) ->
         unit_R = np.ones(window_R.size, np.bool_) if by_window else window_R <= 0
         row_R = np.flatnonzero(unit_R & pc.equal(table["place"], "").to_numpy())
         reason_R, target_R, shard_R = (
-            np.asarray(column[start:end])[row_R]
-            for column in (selection.reason_D, selection.target_D, selection.shard_D)
+            np.asarray(column)[row_R]
+            for column in (selection.reason_D[start:end], selection.target_D[start:end], selection.places(start, end))
         )
         columns = [
             table["document_id"].take(pa.array(row_R)),

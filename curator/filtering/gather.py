@@ -36,8 +36,10 @@ class Extras(NamedTuple):
     """For near duplicates, where the score files hold signatures."""
 
 
-def gather(work: Path, records: Sequence[ShardRecord], targets: Sequence[str], extras: Extras) -> ScoreArrays:
-    """The arrays of a job, rows in the order of ``records``, which are the ledger's entries of all pieces.
+def gather(
+    work: Path, records: Sequence[ShardRecord], targets: Sequence[str], extras: Extras, *, first_piece: int = 0
+) -> ScoreArrays:
+    """The arrays of a job, rows in the order of ``records``: the ledger's entries of pieces, from number ``first_piece`` on.
 
     Raises ArtifactError when a score file is damaged or does not hold the rows that its entry counts.
     """
@@ -50,7 +52,7 @@ def gather(work: Path, records: Sequence[ShardRecord], targets: Sequence[str], e
     wanted = [*_COLUMNS, *(["document_id"] if extras.id_hashes else []), *(["text_hash"] if extras.text_hashes else [])]
     wanted += [*(f"{field}:{target}" for target in targets for field in ("value", "probability"))]
     start = 0
-    for number, record in enumerate(records):
+    for number, record in enumerate(records, first_piece):
         table = read_score_file(work, record.files[0], wanted)
         if table.num_rows != record.rows:
             raise ArtifactError(

@@ -2,7 +2,8 @@
 
 A shard takes rows while they fit into its target size (bytes of the user's part of each record as JSON lines); a row larger
 than that has a shard of its own. Shard boundaries therefore depend on nothing but the decisions: not on formats, workers or
-compression. Cost: one cumulative sum and a binary search a shard. It does not know files.
+compression, nor on the parts in which the rows come. Cost: one cumulative sum and a binary search a shard. Memory: the shards. It
+does not know files.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_SHARD = -1
+FIRST_REJECTED = 1 << 30
+"""Shard numbers of rejected rows begin here, for how many kept shards there will be is not known while rows are packed."""
 
 
 class OutputShard(NamedTuple):
@@ -25,32 +28,40 @@ class OutputShard(NamedTuple):
     rows: int
 
 
-def pack(size_K: NDArray[np.int64], target_bytes: int) -> NDArray[np.int64]:
-    """Ends of the shards of K rows: shard i holds rows ``ends[i - 1]`` up to ``ends[i]``; empty for no rows."""
-    total_K = np.cumsum(size_K, dtype=np.int64)
-    ends: list[int] = []
-    start = 0
-    while start < size_K.size:
-        before = int(total_K[start - 1]) if start else 0
-        start = max(start + 1, int(np.searchsorted(total_K, before + target_bytes, side="right")))
-        ends.append(start)
-    return np.asarray(ends, dtype=np.int64)
+class Packer:
+    """Packs the rows of one kind; ``shards`` are complete after ``finish``."""
 
+    def __init__(self, kind: str, target_bytes: int, base: int = 0) -> None:
+        self.shards: list[OutputShard] = []
+        self._kind, self._target, self._base = kind, target_bytes, base
+        self._first = self._end = self._rows = self._bytes = 0
 
-def pack_rows(
-    kind: str,
-    chosen_D: NDArray[np.bool_],
-    size_D: NDArray[np.int64],
-    target_bytes: int,
-    shard_D: NDArray[np.int32],
-    base: int,
-) -> list[OutputShard]:
-    """Shards of the chosen rows; writes ``base`` plus each row's shard number into ``shard_D``."""
-    row_K = np.flatnonzero(chosen_D)
-    ends = pack(size_D[row_K], target_bytes)
-    counts = np.diff(ends, prepend=0)
-    shard_D[row_K] = np.repeat(np.arange(base, base + ends.size, dtype=np.int32), counts)
-    return [
-        OutputShard(kind, number, int(row_K[end - count]), int(row_K[end - 1]) + 1, int(count))
-        for number, (end, count) in enumerate(zip(ends.tolist(), counts.tolist(), strict=True))
-    ]
+    def add(
+        self, chosen_D: NDArray[np.bool_], size_D: NDArray[np.int64], shard_D: NDArray[np.int32], before: int
+    ) -> None:
+        """Pack the chosen ones of the next D rows and write the base plus their shard's number into ``shard_D``.
+
+        ``before`` is the number of rows of the corpus before them.
+        """
+        row_K = np.flatnonzero(chosen_D)
+        total_K = np.cumsum(size_D[row_K], dtype=np.int64)
+        start = 0
+        while start < row_K.size:
+            done = int(total_K[start - 1]) if start else 0
+            fits = int(np.searchsorted(total_K, done + self._target - self._bytes, side="right"))
+            end = max(fits, start + (not self._rows))  # an empty shard takes any row
+            if end > start:
+                shard_D[row_K[start:end]] = self._base + len(self.shards)
+                self._first = self._first if self._rows else before + int(row_K[start])
+                self._end = before + int(row_K[end - 1]) + 1
+                self._rows += end - start
+                self._bytes += int(total_K[end - 1]) - done
+                start = end
+            if start < row_K.size:
+                self.finish()
+
+    def finish(self) -> None:
+        """Close the open shard, if there is one."""
+        if self._rows:
+            self.shards.append(OutputShard(self._kind, len(self.shards), self._first, self._end, self._rows))
+        self._rows = self._bytes = 0

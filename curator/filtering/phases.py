@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from curator.errors import FingerprintError
+from curator.filtering.decide import make_selection
 from curator.filtering.engines import Engine, Task
 from curator.filtering.finish import finish
 from curator.filtering.inputs import require_all_current
@@ -22,7 +23,7 @@ from curator.filtering.ledger import Ledger, ShardRecord
 from curator.filtering.progress import Meter, Watch
 from curator.filtering.run_shard import score_step
 from curator.filtering.sample import fit_prefilter, prefilter_step, sample_step, sampled_pieces, sampling_rate
-from curator.filtering.selection import SELECT_STEP, Selection, load_selection, make_selection, select_inputs
+from curator.filtering.selection import SELECT_STEP, Selection, load_selection, select_inputs
 from curator.filtering.tasks import SampleTask, ScorerFactory, ScoreTask, WriteTask
 from curator.filtering.write_shard import shard_step
 

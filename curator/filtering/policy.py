@@ -190,6 +190,11 @@ class Policy(BaseModel):
         """Whether no document can be decided before the last one is scored."""
         return self.threshold is None or self.drop_duplicates or self.near_duplicates is not None
 
+    @property
+    def decides_in_parts(self) -> bool:
+        """Whether one part of the corpus can be decided after the other, once the end of the ranking is known."""
+        return len(self.limits) == 1 and not self.drop_duplicates and self.near_duplicates is None
+
     def score_of(self, score: Score) -> float:
         """The number of a score that this policy looks at."""
         return score.probability if self.field == "probability" else score.value

@@ -25,11 +25,15 @@ from numpy.typing import NDArray
 from curator.errors import ConfigError
 from curator.filtering.arrays import REASONS, ScoreArrays
 from curator.filtering.assign import assign, sampling_shift
+from curator.filtering.cut import Walk
 from curator.filtering.duplicates import equal_text_groups, worse_copies
 from curator.filtering.near_duplicates import near_duplicate_groups
 from curator.filtering.policy import Policy, TargetLimit
 from curator.filtering.units import Units, units_of
 from curator.records import RejectReason
+
+NEAR_CUTOFF = 1e-4
+"""In the policy's field. Scores of one document in other batches, by other threads or over the wire differ by less in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class TargetVerdict:
 
     ``cutoff`` is the lowest score kept for it, in the policy's field (without the shift of soft sampling); None when nothing
     was kept. ``token_budget`` is None where none was set; ``left_over`` is what of it stayed unused. ``filled`` says of a
-    fraction or a budget whether it turned anything away; it is True where a threshold alone decides.
+    fraction or a budget whether it turned anything away; it is True where a threshold alone decides. ``near_cutoff`` counts units
+    within ``NEAR_CUTOFF`` of the cut: those that other batches, cores or precisions might decide otherwise.
     """
 
     name: str
@@ -47,6 +52,7 @@ class TargetVerdict:
     cutoff: float | None
     token_budget: int | None = None
     filled: bool = True
+    near_cutoff: int = 0
 
     @property
     def left_over(self) -> int | None:
@@ -74,31 +80,70 @@ class Verdicts:
     by_window: bool
 
 
-def select(arrays: ScoreArrays, policy: Policy, units: Units | None = None) -> Verdicts:
+@dataclass(frozen=True, eq=False, slots=True)
+class Considered:
+    """What a policy's L limits see of U units.
+
+    Attributes:
+        limits: what each target may take.
+        score_LU: what is compared, as it was scored; NaN without a score.
+        ranked_LU: the same, moved by the draw of soft sampling, and NaN where a unit may not be chosen.
+        value_LU: raw values, which rank units of equal score.
+        reason_U: int16 codes of why a unit may not be chosen, 0 where it may.
+        unranked: units without a score that count for fractions, for a prefilter stopped them.
+    """
+
+    limits: tuple[TargetLimit, ...]
+    score_LU: NDArray[np.float64]
+    ranked_LU: NDArray[np.float64]
+    value_LU: NDArray[np.float64]
+    reason_U: NDArray[np.int16]
+    unranked: int
+
+
+def consider(arrays: ScoreArrays, policy: Policy, units: Units) -> Considered:
+    """Everything of a selection that comes before its limits. Raises as ``select``."""
+    limits = policy.limits
+    columns = [_column(arrays.targets, limit.name) for limit in limits]
+    field_TU = units.probability_TU if policy.field == "probability" else units.value_TU
+    score_LU, value_LU = _rows_of(field_TU, columns), _rows_of(units.value_TU, columns)
+    reason_U = _reasons_before_limits(arrays, units, policy, score_LU, value_LU)
+    ranked_LU = np.where((reason_U == 0) & np.isfinite(score_LU), score_LU, np.nan)
+    if policy.soft_width:
+        ranked_LU += sampling_shift(units.id_hash_U, policy.soft_width, policy.seed)
+    stopped = int(np.count_nonzero(reason_U == _code(RejectReason.PREFILTERED)))
+    return Considered(limits, score_LU, ranked_LU, value_LU, reason_U, stopped)
+
+
+def select(arrays: ScoreArrays, policy: Policy, units: Units | None = None, walk: Walk | None = None) -> Verdicts:
     """Decide every row under a policy; the same arrays and policy give the same verdicts on every machine.
 
-    ``units`` are those of the arrays and the policy, where the caller has them already.
+    Args:
+        arrays: scores and facts of the rows.
+        policy: which of them are kept.
+        units: what ``units_of`` makes of both, where it is at hand.
+        walk: where the ranking of the policy's one target ends, when the rows are a part of the corpus; it is moved on.
 
     Raises:
         ConfigError: the policy names a target that was not scored, or asks for duplicates that were not computed.
         ArtifactError: the near-duplicate signatures are not all of one length.
     """
-    limits = policy.limits
-    columns = [_column(arrays.targets, limit.name) for limit in limits]
-    units = units or units_of(arrays, policy.windows)
-    field_TD = units.probability_TU if policy.field == "probability" else units.value_TU
-    score_TU, value_TU = _rows_of(field_TD, columns), _rows_of(units.value_TU, columns)
-    reason_U = _reasons_before_limits(arrays, units, policy, score_TU, value_TU)
-    target_U, filled_T = _assigned(units, policy, limits, score_TU, value_TU, reason_U)
-    kept_U = target_U >= 0
+    units = units_of(arrays, policy.windows) if units is None else units
+    seen = consider(arrays, policy, units)
+    if walk is None:
+        target_U = assign(seen.ranked_LU, seen.value_LU, units.tokens_U, seen.limits, seen.unranked)
+    else:
+        target_U = np.where(walk.take(seen.ranked_LU[0], seen.value_LU[0]), 0, -1).astype(np.int16)
+    above_LU = _complete_reasons(seen, target_U)
+    totals = [
+        _totals(seen, number, target_U == number, units.tokens_U, bool(above_LU[number].any()), walk)
+        for number in range(len(seen.limits))
+    ]
     return Verdicts(
-        kept_D=units.to_rows(kept_U),
-        reason_D=units.to_rows(reason_U),
+        kept_D=units.to_rows(target_U >= 0),
+        reason_D=units.to_rows(seen.reason_U),
         target_D=units.to_rows(target_U),
-        targets=tuple(
-            _totals(limit, target_U == target, score_TU[target], units.tokens_U, filled_T[target])
-            for target, limit in enumerate(limits)
-        ),
+        targets=tuple(totals),
         by_window=policy.windows == "window",
     )
 
@@ -149,43 +194,40 @@ def _reasons_before_limits(
     return reason_U
 
 
-def _assigned(
-    units: Units,
-    policy: Policy,
-    limits: Sequence[TargetLimit],
-    score_TU: NDArray[np.float64],
-    value_TU: NDArray[np.float64],
-    reason_U: NDArray[np.int16],
-) -> tuple[NDArray[np.int16], list[bool]]:
-    """The target of each kept unit, and which limits turned units away; completes ``reason_U`` in place."""
-    free_U = reason_U == 0
-    ranked_TU = np.where(free_U & np.isfinite(score_TU), score_TU, np.nan)
-    if policy.soft_width:
-        ranked_TU += sampling_shift(units.id_hash_U, policy.soft_width, policy.seed)
-    stopped = int(np.count_nonzero(reason_U == _code(RejectReason.PREFILTERED)))
-    target_U = assign(ranked_TU, value_TU, units.tokens_U, limits, stopped)
-    left_U = free_U & (target_U < 0)
-    reason_U[left_U] = _code(RejectReason.BELOW_THRESHOLD)
-    filled_T: list[bool] = []
-    for limit, score_U in zip(limits, ranked_TU, strict=True):
-        above_U = left_U & ~np.isnan(score_U)
-        if limit.threshold is not None:
-            above_U &= score_U >= limit.threshold
-        reason_U[above_U] = _code(RejectReason.OVER_BUDGET)  # it reached the floor, so only a full target can be why
-        filled_T.append(limit.decides_alone or bool(above_U.any()))
-    return target_U, filled_T
+def _complete_reasons(seen: Considered, target_U: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Write the reasons of units that no target took; returns which of them each limit turned away, (L, U)."""
+    left_U = (seen.reason_U == 0) & (target_U < 0)
+    seen.reason_U[left_U] = _code(RejectReason.BELOW_THRESHOLD)
+    floor_L = np.asarray([-np.inf if limit.threshold is None else limit.threshold for limit in seen.limits])
+    above_LU = left_U & (seen.ranked_LU >= floor_L[:, None])
+    seen.reason_U[above_LU.any(axis=0)] = _code(
+        RejectReason.OVER_BUDGET
+    )  # above the floor only a full target can be why
+    return above_LU
 
 
 def _totals(
-    limit: TargetLimit,
+    seen: Considered,
+    number: int,
     kept_U: NDArray[np.bool_],
-    score_U: NDArray[np.float64],
     tokens_U: NDArray[np.int64],
-    filled: bool,
+    turned_away: bool,
+    walk: Walk | None,
 ) -> TargetVerdict:
+    limit, ranked_U = seen.limits[number], seen.ranked_LU[number]
     kept_K = np.flatnonzero(kept_U)
-    cutoff = float(score_U[kept_K].min()) if kept_K.size else None
-    return TargetVerdict(limit.name, int(kept_K.size), int(tokens_U[kept_K].sum()), cutoff, limit.token_budget, filled)
+    edge = limit.threshold if limit.decides_alone else None if walk is None else walk.score
+    if edge is None and kept_K.size:
+        edge = float(ranked_U[kept_K].min())
+    return TargetVerdict(
+        limit.name,
+        int(kept_K.size),
+        int(tokens_U[kept_K].sum()),
+        float(seen.score_LU[number, kept_K].min()) if kept_K.size else None,
+        limit.token_budget,
+        filled=limit.decides_alone or turned_away,
+        near_cutoff=0 if edge is None else int(np.count_nonzero(np.abs(ranked_U - edge) <= NEAR_CUTOFF)),
+    )
 
 
 def _code(reason: RejectReason) -> int:

@@ -2,12 +2,13 @@
 
 A filter for a domain that also prefers long documents, or takes all it keeps from one file, shows here. Documents are put in
 classes by their tokens (powers of four) and by the source that they were read from; each class has its documents and tokens, in
-and kept. Records that never became a document are left out. Cost: a few passes over the arrays. It does not know languages,
-domains or texts: those are not among the scores.
+and kept. Records that never became a document are left out. Cost: a few passes over the arrays. Memory: the sources, and the
+different lengths of documents. It does not know languages, domains or texts: those are not among the scores.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -53,56 +54,66 @@ class Shift:
         return asdict(self)
 
 
-def shift_of(arrays: ScoreArrays, verdicts: Verdicts, source_P: Sequence[str]) -> Shift:
-    """Count a selection by length and by source; ``source_P`` names the source of each piece, in the order of the pieces."""
-    start_F = np.flatnonzero(arrays.opens_document_D)
-    if start_F.size == 0:
-        return Shift((), (), 0.0, 0.0)
-    read_F = ~arrays.unreadable_D[start_F]
-    counts = _Counts(
-        np.logical_or.reduceat(verdicts.kept_D, start_F)[read_F],
-        np.add.reduceat(arrays.tokens_D, start_F)[read_F],
-        np.add.reduceat(np.where(verdicts.kept_D, arrays.tokens_D, 0), start_F)[read_F],
-    )
-    length_F = np.searchsorted(LENGTH_EDGES, counts.tokens_F, side="right") - 1
-    names, class_P = _source_classes(source_P, arrays.piece_D[start_F][read_F])
-    return Shift(
-        counts.by_class(length_F, _length_names()),
-        counts.by_class(class_P[arrays.piece_D[start_F][read_F]], names),
-        _median(counts.tokens_F),
-        _median(counts.tokens_F[counts.kept_F]),
-    )
+class ShiftCounter:
+    """Counts a selection, part after part; ``source_P`` names the source of each piece, in the order of the pieces."""
 
+    def __init__(self, source_P: Sequence[str]) -> None:
+        self._names = list(dict.fromkeys(source_P))
+        number = {name: place for place, name in enumerate(self._names)}
+        self._source_P = np.array([number[name] for name in source_P], np.int64)
+        self._length_4C = np.zeros((4, len(LENGTH_EDGES)), np.int64)
+        self._source_4S = np.zeros((4, len(self._names)), np.int64)
+        self._tokens_in: Counter[int] = Counter()
+        self._tokens_kept: Counter[int] = Counter()
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Counts:
-    """The F documents that were read: whether anything of each was kept, its tokens, and those kept."""
+    def add(self, arrays: ScoreArrays, verdicts: Verdicts) -> None:
+        """Count the next rows."""
+        start_F = np.flatnonzero(arrays.opens_document_D)
+        if start_F.size == 0:
+            return
+        read_F = ~arrays.unreadable_D[start_F]
+        kept_F = np.logical_or.reduceat(verdicts.kept_D, start_F)[read_F]
+        tokens_F = np.add.reduceat(arrays.tokens_D, start_F)[read_F]
+        tokens_kept_F = np.add.reduceat(np.where(verdicts.kept_D, arrays.tokens_D, 0), start_F)[read_F]
+        length_F = np.searchsorted(LENGTH_EDGES, tokens_F, side="right") - 1
+        source_F = self._source_P[arrays.piece_D[start_F][read_F]]
+        for row, weights in enumerate((None, kept_F, tokens_F, tokens_kept_F)):
+            for table, class_F in ((self._length_4C, length_F), (self._source_4S, source_F)):
+                table[row] += np.bincount(class_F, weights, table.shape[1]).astype(np.int64)  # exact up to 2^53 tokens
+        for counts, chosen_F in ((self._tokens_in, tokens_F), (self._tokens_kept, tokens_F[kept_F])):
+            values, times = np.unique(chosen_F, return_counts=True)
+            counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
 
-    kept_F: NDArray[np.bool_]
-    tokens_F: NDArray[np.int64]
-    tokens_kept_F: NDArray[np.int64]
-
-    def by_class(self, class_F: NDArray[np.int64], names: Sequence[str]) -> tuple[ShiftClass, ...]:
-        documents_C, kept_C, tokens_C, tokens_kept_C = (
-            np.bincount(class_F, weights, len(names)).astype(np.int64).tolist()  # exact up to 2^53 tokens
-            for weights in (None, self.kept_F, self.tokens_F, self.tokens_kept_F)
+    def total(self) -> Shift:
+        """Everything counted so far."""
+        return Shift(
+            _classes(_length_names(), self._length_4C),
+            _classes(*_listed(self._names, self._source_4S)),
+            _median(self._tokens_in),
+            _median(self._tokens_kept),
         )
-        rows = zip(names, documents_C, kept_C, tokens_C, tokens_kept_C, strict=True)
-        return tuple(ShiftClass(*row) for row in rows if row[1])
 
 
-def _source_classes(source_P: Sequence[str], piece_F: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of the listed sources in their own order, and the class of each piece."""
-    names = list(dict.fromkeys(source_P))
-    number = {name: place for place, name in enumerate(names)}
-    source_of_P = np.array([number[name] for name in source_P], np.int64)
+def shift_of(arrays: ScoreArrays, verdicts: Verdicts, source_P: Sequence[str]) -> Shift:
+    """Count a whole selection by length and by source."""
+    counter = ShiftCounter(source_P)
+    counter.add(arrays, verdicts)
+    return counter.total()
+
+
+def _classes(names: Sequence[str], counts_4C: NDArray[np.int64]) -> tuple[ShiftClass, ...]:
+    """The classes that have documents."""
+    return tuple(ShiftClass(name, *row) for name, row in zip(names, counts_4C.T.tolist(), strict=True) if row[0])
+
+
+def _listed(names: list[str], counts_4S: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
+    """The sources with the most documents in their own order, and the others as one class."""
     if len(names) <= MOST_SOURCES:
-        return names, source_of_P
-    documents_S = np.bincount(source_of_P[piece_F], minlength=len(names))
-    listed = sorted(np.argsort(-documents_S, kind="stable")[:MOST_SOURCES].tolist())
-    class_S = np.full(len(names), MOST_SOURCES, np.int64)
-    class_S[listed] = np.arange(MOST_SOURCES)
-    return [*(names[source] for source in listed), OTHERS], class_S[source_of_P]
+        return names, counts_4S
+    listed = np.sort(np.argsort(-counts_4S[0], kind="stable")[:MOST_SOURCES])
+    shown_4C = counts_4S[:, listed]
+    others_4 = counts_4S.sum(axis=1) - shown_4C.sum(axis=1)
+    return [*(names[source] for source in listed), OTHERS], np.column_stack([shown_4C, others_4])
 
 
 def _length_names() -> list[str]:
@@ -110,5 +121,11 @@ def _length_names() -> list[str]:
     return [*ends, f"{LENGTH_EDGES[-1]} tokens and more"]
 
 
-def _median(tokens_F: NDArray[np.int64]) -> float:
-    return float(np.median(tokens_F)) if tokens_F.size else 0.0
+def _median(counts: Counter[int]) -> float:
+    """Of numbers that are given with how often they come; 0 for none."""
+    if not counts:
+        return 0.0
+    values = np.array(sorted(counts), np.int64)
+    ends = np.cumsum([counts[value] for value in values.tolist()])
+    middle = np.searchsorted(ends, [(int(ends[-1]) - 1) // 2, int(ends[-1]) // 2], side="right")
+    return float(values[middle].mean())

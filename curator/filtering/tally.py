@@ -24,7 +24,9 @@ class TargetReport:
     """What was kept for one target, and how its probability is spread over kept and other scored rows.
 
     Bin ``i`` of a histogram covers ``[HISTOGRAM_EDGES[i], HISTOGRAM_EDGES[i + 1])`` and the last bin 1 as well; a row counts
-    as kept in the histogram of the target that it was kept for. ``cutoff`` is the lowest score kept, in the policy's field.
+    as kept in the histogram of the target that it was kept for. ``cutoff`` is the lowest score
+    kept, in the policy's field, and ``near_cutoff`` the number of rows so close to the cut (``select.NEAR_CUTOFF``) that
+    low-order bits of their scores may decide.
     """
 
     rows_kept: int = 0
@@ -32,6 +34,7 @@ class TargetReport:
     histogram_kept: tuple[int, ...] = _NO_BINS
     histogram_rejected: tuple[int, ...] = _NO_BINS
     cutoff: float | None = None
+    near_cutoff: int = 0
 
     def __add__(self, other: TargetReport) -> TargetReport:
         cutoffs = [cutoff for cutoff in (self.cutoff, other.cutoff) if cutoff is not None]
@@ -41,6 +44,7 @@ class TargetReport:
             histogram_kept=_summed(self.histogram_kept, other.histogram_kept),
             histogram_rejected=_summed(self.histogram_rejected, other.histogram_rejected),
             cutoff=min(cutoffs, default=None),
+            near_cutoff=self.near_cutoff + other.near_cutoff,
         )
 
 

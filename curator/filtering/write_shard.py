@@ -93,7 +93,7 @@ def _rows_of_shards(job: Job, selection: Selection, places: Sequence[int]) -> It
     shards = [selection.shards[place] for place in places]
     for number in selection.pieces_of(shards[0].first_row, shards[-1].end_row):
         start, end = selection.piece_start_P[number : number + 2].tolist()
-        shard_R = np.asarray(selection.shard_D[start:end])
+        shard_R = selection.places(start, end)
         wanted_R = np.isin(shard_R, places)
         if wanted_R.any():
             yield from _rows_of_piece(job, selection, number, start, shard_R, wanted_R)

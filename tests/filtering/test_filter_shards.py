@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.errors import ArtifactError
-from curator.filtering.packing import pack
+from curator.filtering.packing import Packer
 from curator.filtering.rows import Row, metadata_of, to_line, to_record, user_record
 from curator.filtering.shards import SUFFIXES, read_shard, write_jsonl, write_rows
 from curator.records import Document, Score
@@ -116,11 +116,26 @@ def test_a_damaged_shard_is_an_artifact_error(tmp_path, kind):
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 60))
-def test_packing_fills_each_shard_as_far_as_the_next_row_allows(sizes, target):
-    ends = pack(np.array(sizes, np.int64), target).tolist()
+@given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), max_size=60), st.integers(1, 60), st.integers(1, 7))
+def test_packing_fills_each_shard_as_far_as_the_next_row_allows_in_whatever_parts_rows_come(rows, target, parts):
+    packer, numbers = Packer("kept", target, base=100), np.full(len(rows), -1, np.int32)
+    for part in np.array_split(np.arange(len(rows)), parts):
+        chosen = np.array([rows[row][1] for row in part], bool)
+        given_sizes = np.array([rows[row][0] for row in part], np.int64)
+        found = np.full(part.size, -1, np.int32)
+        packer.add(chosen, given_sizes, found, int(part[0]) if part.size else 0)
+        numbers[part] = found
+    packer.finish()
+    places = [row for row, (_, chosen) in enumerate(rows) if chosen]
+    sizes = [rows[row][0] for row in places]
+    ends = np.cumsum([shard.rows for shard in packer.shards]).tolist()
     assert (ends[-1] if ends else 0) == len(sizes)
     starts = [0, *ends[:-1]]
+    for number, (start, end) in enumerate(zip(starts, ends, strict=False)):
+        shard = packer.shards[number]
+        assert (shard.number, shard.first_row, shard.end_row) == (number, places[start], places[end - 1] + 1)
+        assert numbers[places[start:end]].tolist() == [100 + number] * (end - start)
+    assert (numbers >= 0).sum() == len(sizes)
     assert all(start < end for start, end in zip(starts, ends, strict=False))
     for start, end in zip(starts, ends, strict=False):
         total = sum(sizes[start:end])

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -39,3 +42,19 @@ def here(set_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         Path(path).parent.mkdir(parents=True)
         Path(path).write_bytes(gzip.compress(lines.encode()) if path.endswith("gz") else lines.encode())
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head and one more machine with one core each; a third can be added and lost."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    before = os.environ.get("RAY_ADDRESS")
+    os.environ["RAY_ADDRESS"] = cluster.address
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+    os.environ.pop("RAY_ADDRESS") if before is None else os.environ.update(RAY_ADDRESS=before)
