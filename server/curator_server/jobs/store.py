@@ -85,42 +85,19 @@ class Store:
         many jobs wait.
         """
         with self._transaction() as database:
-            earlier = _one(database, "SELECT digest, job FROM jobs WHERE request_id = ?", (request.request_id or None,))
-            if earlier:
-                if bytes(earlier[0]) != request.digest:
-                    raise AlreadyExistsError("The request id was used for another request; draw a new one.")
-                return Job.FromString(earlier[1]), False
+            earlier = _of_request(database, request.request_id, request.digest)
+            if earlier is not None:
+                return earlier, False
             if _one(database, "SELECT 1 FROM jobs WHERE name = ?", (request.job.name,)):
                 raise AlreadyExistsError(f"There is a job {request.job.name!r} already; choose another job_id.")
-            if _count(database, WAITING) >= max_pending:
+            if _one(database, "SELECT count(*) FROM jobs WHERE state = ?", (WAITING,))[0] >= max_pending:
                 raise OverloadedError("Too many jobs are waiting; try again when some have ended.")
-            job = Job()
-            job.CopyFrom(request.job)
-            job.revision = 1
-            database.execute(
-                "INSERT INTO jobs (uid, name, kind, state, request_id, digest, job) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    job.uid,
-                    job.name,
-                    request.kind,
-                    job.state,
-                    request.request_id or None,
-                    request.digest,
-                    job.SerializeToString(),
-                ),
-            )
-            _keep_revision(database, job)
-            return job, True
+            return _insert(database, request), True
 
     def find_request(self, request_id: str, digest: bytes) -> Job | None:
         """The job that this request made. Raises AlreadyExistsError when another request used the id."""
         with self._reading() as database:
-            row = _one(database, "SELECT digest, job FROM jobs WHERE request_id = ?", (request_id,))
-        if not request_id or row is None:
-            return None
-        if bytes(row[0]) != digest:
-            raise AlreadyExistsError("The request id was used for another request; draw a new one.")
-        return Job.FromString(row[1])
+            return _of_request(database, request_id, digest)
 
     def get(self, name: str) -> Job:
         """The job as it is. Raises JobNotFoundError."""
@@ -268,8 +245,26 @@ def _one(database: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> A
     return database.execute(query, values).fetchone()
 
 
-def _count(database: sqlite3.Connection, state: int) -> int:
-    return _one(database, "SELECT count(*) FROM jobs WHERE state = ?", (state,))[0]
+def _of_request(database: sqlite3.Connection, request_id: str, digest: bytes) -> Job | None:
+    row = _one(database, "SELECT digest, job FROM jobs WHERE request_id = ?", (request_id,)) if request_id else None
+    if row is None:
+        return None
+    if bytes(row[0]) != digest:
+        raise AlreadyExistsError("The request id was used for another request; draw a new one.")
+    return Job.FromString(row[1])
+
+
+def _insert(database: sqlite3.Connection, request: Request) -> Job:
+    job = Job()
+    job.CopyFrom(request.job)
+    job.revision = 1
+    row = (job.uid, job.name, request.kind, job.state, request.request_id or None, request.digest)
+    database.execute(
+        "INSERT INTO jobs (uid, name, kind, state, request_id, digest, job) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (*row, job.SerializeToString()),
+    )
+    _keep_revision(database, job)
+    return job
 
 
 def _job(database: sqlite3.Connection, name: str) -> Job:
