@@ -16,6 +16,9 @@
     |-- StorageError                 STORAGE_FULL          a disk is full, or cannot be written
     |-- InsufficientDataError        DATA_INSUFFICIENT     too little text or too few labels to decide
     |-- OverloadedError              OVERLOADED            try again later
+    |-- JobError                     JOB_CONFLICT          a job, or what it needs, is not in the state that is asked for
+    |   |-- JobNotFoundError         JOB_NOT_FOUND
+    |   `-- AlreadyExistsError       ALREADY_EXISTS        a name or request id is taken by something else
     `-- CancelledJobError            CANCELLED
 
 A message is one sentence that names the mistake and the fix; it may be shown to users and sent to clients.
@@ -119,6 +122,24 @@ class OverloadedError(CuratorError):
     """No capacity now; the same request may succeed later."""
 
     code = "OVERLOADED"
+
+
+class JobError(CuratorError):
+    """A job, or a resource that a job needs or makes, is not in the state that was asked for."""
+
+    code = "JOB_CONFLICT"
+
+
+class JobNotFoundError(JobError):
+    """No job of this name."""
+
+    code = "JOB_NOT_FOUND"
+
+
+class AlreadyExistsError(JobError):
+    """A name, or a request id, already stands for something else."""
+
+    code = "ALREADY_EXISTS"
 
 
 class CancelledJobError(CuratorError):

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, S
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
@@ -27,6 +27,9 @@ from curator_client.connection import CHANNEL_OPTIONS, ConnectionOptions, filter
 from curator_client.core import Result, make_batch
 from curator_client.flows import FilterFlow, Flow, ScoreFlow
 from curator_client.shards import FilterReport, ShardFolder
+
+if TYPE_CHECKING:
+    from curator_client.jobs_aio import AsyncJobs
 
 
 class AsyncClient:
@@ -51,6 +54,13 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._channel.close()
+
+    @property
+    def jobs(self) -> AsyncJobs:
+        """The server's jobs, over this connection."""
+        from curator_client.jobs_aio import AsyncJobs
+
+        return AsyncJobs(self._channel, self._options, self._unary, self._next)
 
     async def score(
         self, documents: Iterable[Document], *, neuron_set: str = "", etag: str = ""

@@ -1,4 +1,4 @@
-"""``curator-client``: score and filter any text source on a server, from the light installation.
+"""``curator-client``: score and filter any text source on a server, and its jobs, from the light installation.
 
 Results go to standard output, progress and counts to standard error, so that the output can be piped. Exit status 1 for an
 error of ours, with its one sentence. What the source could not read is counted and named on standard error, never dropped.
@@ -18,11 +18,14 @@ import typer
 
 from curator.errors import CuratorError
 from curator.records import Document, Rejection, Score
+from curator_client.cli_jobs import jobs_app, models_app
 
 if TYPE_CHECKING:
     from curator_client.connection import ConnectionOptions
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Score and filter text on a curator server.")
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(models_app, name="models")
 
 _Source = Annotated[str, typer.Argument(help="JSONL (.gz, .zst), Parquet, a folder, hf:<name>, or - for stdin.")]
 _Address = Annotated[str, typer.Option(help="host:port of the server.", envvar="CURATOR_ADDRESS")]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 from google.rpc import status_pb2
@@ -30,6 +30,9 @@ from curator_client.connection import CHANNEL_OPTIONS, ConnectionOptions, filter
 from curator_client.core import Result, make_batch
 from curator_client.flows import FilterFlow, Flow, ScoreFlow
 from curator_client.shards import FilterReport, ShardFolder
+
+if TYPE_CHECKING:
+    from curator_client.jobs import Jobs
 
 _Answer = TypeVar("_Answer")
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.value[0]
@@ -66,6 +69,13 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def jobs(self) -> Jobs:
+        """The server's jobs, over this connection."""
+        from curator_client.jobs import Jobs
+
+        return Jobs(self._channel, self._options, self._unary)
 
     def close(self) -> None:
         """End every call and the connection."""
@@ -169,7 +179,7 @@ class Client:
         outbox.put(flow.opening())
         closed = False
         try:
-            with _Watchdog(call, self._options.idle_timeout_s) as watchdog:
+            with Watchdog(call, self._options.idle_timeout_s) as watchdog:
                 while (response := watchdog.next()) is not None:
                     yield from flow.receive(response)
                     for request in flow.requests():
@@ -182,7 +192,7 @@ class Client:
             call.cancel()
 
 
-class _Watchdog:
+class Watchdog:
     """Reads a call and cancels it when a read takes too long; time that the caller spends elsewhere does not count."""
 
     def __init__(self, call: Any, idle_timeout_s: float) -> None:

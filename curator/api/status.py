@@ -52,6 +52,9 @@ RULES: dict[str, StatusRule] = {
     "STORAGE_FULL": StatusRule(grpc.StatusCode.INTERNAL),
     "DATA_INSUFFICIENT": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
     "OVERLOADED": StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED),
+    "JOB_CONFLICT": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
+    "JOB_NOT_FOUND": StatusRule(grpc.StatusCode.NOT_FOUND),
+    "ALREADY_EXISTS": StatusRule(grpc.StatusCode.ALREADY_EXISTS),
     "CANCELLED": StatusRule(grpc.StatusCode.CANCELLED),
 }
 
@@ -64,6 +67,7 @@ _WITHOUT_REASON: dict[grpc.StatusCode, tuple[type[errors.CuratorError], str]] = 
     grpc.StatusCode.PERMISSION_DENIED: (errors.ConfigError, "The token does not allow this; use another token."),
     grpc.StatusCode.UNIMPLEMENTED: (errors.ConfigError, "The server does not offer this method; update the server."),
     grpc.StatusCode.NOT_FOUND: (errors.ArtifactNotFoundError, "The server does not have this resource."),
+    grpc.StatusCode.ALREADY_EXISTS: (errors.AlreadyExistsError, "The name is taken; choose another one."),
     grpc.StatusCode.FAILED_PRECONDITION: (
         errors.FingerprintError,
         "The server is not in the state that was asked for.",

@@ -22,7 +22,6 @@ from curator_client import Client, ConnectionOptions
 from curator_server.app import running_server
 from curator_server.settings import ServerSettings
 
-from curator.cli.reporting import write_neuron_set_report
 from curator.errors import ConfigError
 from curator.factories import RemoteFactory
 from curator.files import atomic_file, write_json
@@ -37,6 +36,7 @@ from curator.neuronset.artifact import save_neuron_set
 from curator.neuronset.identify import Identified, IdentifySettings, ModelChoice, Reporter, identify
 from curator.records import Document
 from curator.report.inputs import FileEntry, FilterResult
+from curator.reporting import write_neuron_set_report
 from curator.scaling.points import Study
 from curator.scoring.scorer import NeuronSetScorer
 from curator.settings import AtlasSettings, NeuronSetSettings

@@ -67,7 +67,7 @@ def identify(
 
 
 def _write_report(identified: Identified, corpus: ProbeCorpus, out: Path, reporter: ConsoleReporter) -> Path:
-    from curator.cli.reporting import write_neuron_set_report
+    from curator.reporting import write_neuron_set_report
 
     reporter.stage("writing the report")
     created = datetime.now(UTC).isoformat(timespec="seconds")

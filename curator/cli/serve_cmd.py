@@ -1,4 +1,4 @@
-"""``curator serve``: neuron sets behind gRPC, each model loaded once however many sets read it.
+"""``curator serve``: neuron sets behind gRPC, each model loaded once however many sets read it, and jobs that make more.
 
 A set with several target domains is offered once for each, as ``<set>.<domain>``, because a scorer scores for one domain.
 """
@@ -6,8 +6,6 @@ A set with several target domains is offered once for each, as ``<set>.<domain>`
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,21 +13,19 @@ import typer
 
 from curator.cli import options
 from curator.cli.console import ConsoleReporter, remark
-from curator.neuronset.places import find_neuron_set, model_of
-from curator.records import Document, DocumentScorer, Rejection, Score
+from curator.errors import ConfigError
+from curator.neuronset.places import find_neuron_set
 
 if TYPE_CHECKING:
-    from curator.lm.backbone import Backbone
-    from curator.neuronset.artifact import NeuronSet
-    from curator.neuronset.identify import Reporter
+    from curator_server.jobs.settings import JobSettings
 
 DEFAULT_PORT = 50051  # where curator-client looks
 
 
 def serve(
     neuron_set: Annotated[
-        list[str], typer.Option("--neuron-set", help="Folder or name of a neuron set; repeat.", metavar="SET")
-    ],
+        list[str] | None, typer.Option("--neuron-set", help="Folder or name of a neuron set; repeat.", metavar="SET")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None,
@@ -56,15 +52,38 @@ def serve(
     drain_delay: Annotated[
         float, typer.Option(help="Seconds between NOT_SERVING and asking streams to leave.", min=0)
     ] = 1.0,
+    jobs: Annotated[
+        Path | None, typer.Option(help="Run jobs, and keep them with all they make in this folder.", metavar="DIR")
+    ] = None,
+    source_root: Annotated[
+        list[Path] | None, typer.Option(help="Folder that jobs may read; repeat.", metavar="DIR")
+    ] = None,
+    output_root: Annotated[
+        list[Path] | None, typer.Option(help="Folder that jobs may write shards below; repeat.", metavar="DIR")
+    ] = None,
+    allow_scheme: Annotated[
+        list[str] | None, typer.Option(help="What else jobs may read: env, hf, s3, ...; repeat; env unless given.")
+    ] = None,
+    allow_model: Annotated[
+        list[str] | None,
+        typer.Option(help="Models that may be loaded, * for anything; repeat; zoo:* unless given.", metavar="PATTERN"),
+    ] = None,
+    max_jobs: Annotated[int, typer.Option(help="Jobs at work at the same time.", min=1)] = 1,
+    job_workers: Annotated[int, typer.Option(help="Processes of one job.", min=1)] = 1,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
-    """Score and filter for clients, until SIGTERM or Ctrl-C."""
+    """Score and filter for clients, and run their jobs, until SIGTERM or Ctrl-C."""
     from curator_server.app import serve as serve_scorers
     from curator_server.settings import ServerSettings
 
-    from curator.neuronset.artifact import load_neuron_set
+    from curator.serving import SetShelf
 
+    if not neuron_set and jobs is None:
+        raise ConfigError("There is nothing to serve; name a neuron set with --neuron-set, or a folder for --jobs.")
+    allowed = options.known(
+        source_roots=source_root, output_roots=output_root, schemes=allow_scheme, models=allow_model
+    )
     settings = ServerSettings(
         host=host,
         port=port,
@@ -79,54 +98,24 @@ def serve(
         max_queued_documents=max_queued,
         grace_s=grace,
         drain_delay_s=drain_delay,
+        jobs=jobs
+        and _job_settings(jobs, max_running=max_jobs, workers=job_workers, device=device, dtype=dtype, **allowed),
     )
     settings.check_exposure()  # before the models are loaded, which may take minutes
     settings.check_files()
-    sets = [load_neuron_set(find_neuron_set(place)) for place in neuron_set]
+    folders = [find_neuron_set(place) for place in neuron_set or ()]
     with ConsoleReporter() as reporter:
-        offered = list(offered_scorers(sets, reporter, device=device, dtype=dtype))
-    for scorer in offered:
-        remark(f"offering {scorer.name}  {scorer.etag}")
+        shelf = SetShelf(device=device, dtype=dtype, on_load=lambda model: reporter.stage(f"loading {model}"))
+        offered = [one for folder in folders for one in shelf.open(folder)]
+    for one in offered:
+        remark(f"offering {one.scorer.name}  {one.scorer.etag}")
     logger = logging.getLogger("curator_server")
     logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))  # an operator wants to see the address
-    serve_scorers(settings, offered, device=device)
+    shelf.on_load = lambda model: logger.info("loading a model", extra={"model": model})
+    serve_scorers(settings, offered, device=device, shelf=shelf)
 
 
-def offered_scorers(
-    sets: Sequence[NeuronSet], reporter: Reporter, *, device: str, dtype: str
-) -> Iterator[DocumentScorer]:
-    """One scorer for each target of each set. Raises FingerprintError when a model is no longer the one a set was made for."""
-    from curator.scoring.scorer import NeuronSetScorer
+def _job_settings(state: Path, **given: object) -> JobSettings:
+    from curator_server.jobs.settings import JobSettings
 
-    loaded: dict[tuple[str, str], Backbone] = {}
-    for found in sets:
-        manifest = found.manifest
-        key = (manifest.model_fingerprint, manifest.tokenizer_fingerprint)
-        if key not in loaded:
-            reporter.stage(f"loading {manifest.model}")
-            loaded[key] = model_of(manifest, device=device, dtype=dtype).load()
-        for target in manifest.targets:
-            scorer = NeuronSetScorer(loaded[key], found, target)
-            yield scorer if len(manifest.targets) == 1 else ForOneTarget(scorer, f"{manifest.name}.{target}")
-
-
-@dataclass(frozen=True, slots=True)
-class ForOneTarget:
-    """A scorer under a name of its own."""
-
-    scorer: DocumentScorer
-    name: str
-
-    @property
-    def etag(self) -> str:
-        """The scorer's."""
-        return self.scorer.etag
-
-    @property
-    def model_fingerprint(self) -> str:
-        """The scorer's."""
-        return self.scorer.model_fingerprint
-
-    def score(self, documents: Sequence[Document]) -> list[Score | Rejection]:
-        """The scorer's."""
-        return self.scorer.score(documents)
+    return JobSettings.model_validate({"state": state, **given})

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curator.cli import options
 from curator.cli.console import ConsoleReporter, say, show_table
-from curator.errors import ConfigError, FingerprintError, ModelNotFoundError
+from curator.errors import ConfigError, ModelNotFoundError
 
 if TYPE_CHECKING:
-    from curator.neuronset.identify import IdentifySettings
-    from curator.scaling.points import Study, StudyPoint
+    from curator.scaling.points import Study
 
 ZOO_ANCHOR, ZOO_PEERS = "neox", ("gpt2", "opt")
 
@@ -65,7 +63,7 @@ def study(
     groups = [*(Group.parse(text) for text in group or []), *(zoo_groups() if zoo else [])]
     _require_sound(groups, out, append)
     from curator.scaling.points import Study
-    from curator.scaling.study import measure_group
+    from curator.scaling.study import extended, measure_group
 
     dials = options.dials(settings, seed=seed, sketch_dimensions=sketch_dimensions)
     found = Study.load(append) if append else None
@@ -107,39 +105,6 @@ def zoo_groups() -> list[Group]:
             "This installation bundles no size of the zoo with all its models; name models with --group."
         )
     return groups
-
-
-def extended(
-    study: Study | None, point: StudyPoint, models: dict[str, str], probe: str, dials: IdentifySettings
-) -> Study:
-    """The study with one more point. Raises FingerprintError unless probe and settings are those of the other points."""
-    from curator.scaling.points import Study
-
-    settings = flat_settings(dials)
-    seeds = {"atlas": dials.atlas.seed, "matching": dials.match.seed}
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    if study is None:
-        study = Study(points=(), probe_fingerprint=probe, settings=settings, seeds=seeds)
-    for what, there, here in (
-        ("probe corpus", study.probe_fingerprint, probe),
-        ("settings", study.settings, settings),
-        ("seeds", study.seeds, seeds),
-    ):
-        if there != here:
-            raise FingerprintError(
-                f"The study was made with another {what}; its points cannot stand beside {point.label}."
-            )
-    added = study.with_point(point, created=now)
-    return Study(**{**dict(added), "model_fingerprints": {**study.model_fingerprints, **models}})
-
-
-def flat_settings(dials: IdentifySettings) -> dict[str, Any]:
-    """The settings that decide a study's counts, as ``table.field``."""
-    return {
-        f"{table}.{name}": value
-        for table, values in (("atlas", dials.atlas), ("match", dials.match))
-        for name, value in values.model_dump(exclude={"seed"}).items()
-    }
 
 
 def _require_sound(groups: Sequence[Group], out: Path, append: Path | None) -> None:

@@ -2,17 +2,20 @@
 
 Atlases that exist are read, so adding a size to a study runs only the new models. Counts are of the anchor's neurons under
 the three rules, beside what the same rules find in the decoys. Cost: a forward pass per new model, then four matchings per
-peer. It does not fit curves: see ``verdict``.
+peer. Points stand beside each other only when probe and settings are the same. It does not fit curves: see ``verdict``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from curator.errors import FingerprintError
 from curator.neuronset.identify import IdentifySettings, ModelChoice, Reporter, Silent, atlas_of
 from curator.rosetta.neurons import find_rosetta_neurons
-from curator.scaling.points import NullCounts, StudyPoint, mean_neurons
+from curator.scaling.points import NullCounts, Study, StudyPoint, mean_neurons
 from curator.text.probe import ProbeCorpus
 
 
@@ -53,3 +56,34 @@ def measure_group(
         tokens=found[0].manifest.tokens,
     )
     return point, {atlas.manifest.model: atlas.manifest.model_fingerprint for atlas in found}
+
+
+def extended(
+    study: Study | None, point: StudyPoint, models: dict[str, str], probe: str, dials: IdentifySettings
+) -> Study:
+    """The study with one more point. Raises FingerprintError unless probe and settings are those of the other points."""
+    settings = flat_settings(dials)
+    seeds = {"atlas": dials.atlas.seed, "matching": dials.match.seed}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if study is None:
+        study = Study(points=(), probe_fingerprint=probe, settings=settings, seeds=seeds)
+    for what, there, here in (
+        ("probe corpus", study.probe_fingerprint, probe),
+        ("settings", study.settings, settings),
+        ("seeds", study.seeds, seeds),
+    ):
+        if there != here:
+            raise FingerprintError(
+                f"The study was made with another {what}; its points cannot stand beside {point.label}."
+            )
+    added = study.with_point(point, created=now)
+    return Study(**{**dict(added), "model_fingerprints": {**study.model_fingerprints, **models}})
+
+
+def flat_settings(dials: IdentifySettings) -> dict[str, Any]:
+    """The settings that decide a study's counts, as ``table.field``."""
+    return {
+        f"{table}.{name}": value
+        for table, values in (("atlas", dials.atlas), ("match", dials.match))
+        for name, value in values.model_dump(exclude={"seed"}).items()
+    }

@@ -32,6 +32,11 @@ SCOPES: dict[str, dict[str, frozenset[Scope]]] = {
         "LoadModel": _ADMIN,
         "UnloadModel": _ADMIN,
         "DeleteNeuronSet": _ADMIN,
+        "GetAtlas": ANY,
+        "ListAtlases": ANY,
+        "DeleteAtlas": _ADMIN,
+        "GetReport": ANY,
+        "ListReports": ANY,
     },
     "curator.api.v1.JobService": {
         "CreateJob": _JOBS,

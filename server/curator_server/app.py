@@ -4,8 +4,8 @@ Three ways to run it: ``build_server`` for an event loop of one's own, ``serve``
 SIGINT), ``running_server`` for a block of synchronous code with the server in a background thread.
 
 Stopping has an order, because load balancers lag: health turns NOT_SERVING, after ``drain_delay_s`` open streams are told to
-leave, then new calls are refused and running ones get ``grace_s``, and only then the engine ends. A second signal ends the
-process at once, whatever it is doing.
+leave, then new calls are refused and running ones get ``grace_s``, then the workers of jobs end (their jobs wait for the next
+server), and only then the engine. A second signal ends the process at once, whatever it is doing; jobs go on even after that.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from curator.api.v1 import catalog_pb2_grpc, scoring_pb2_grpc
+from curator.api.v1 import catalog_pb2_grpc, jobs_pb2_grpc, scoring_pb2_grpc
 from curator.errors import ConfigError, CuratorError
+from curator.orders import OfferedSet
 from curator.records import DocumentScorer
 from curator_server.access import AccessInterceptor
 from curator_server.batch_stream import DrainHub
@@ -31,6 +32,9 @@ from curator_server.catalog_servicer import CatalogServicer
 from curator_server.engine import Engine
 from curator_server.health import Health
 from curator_server.interceptors import CallInterceptor
+from curator_server.jobs.launch import Launcher, launch_process
+from curator_server.jobs.room import JobRoom
+from curator_server.library import Shelf
 from curator_server.metrics import ServerMetrics
 from curator_server.registry import Registry
 from curator_server.scoring_servicer import ScoringServicer
@@ -43,15 +47,25 @@ logger = logging.getLogger(__name__)
 
 SCORING_SERVICE = "curator.api.v1.ScoringService"
 SERVICES = (SCORING_SERVICE, "curator.api.v1.CatalogService")
-"""What is offered; health answers for each by name, and for the process under the empty name."""
+"""What is always offered; health answers for each by name, and for the process under the empty name."""
+JOB_SERVICE = "curator.api.v1.JobService"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _START_TIMEOUT_S = 30.0
+Scorers = Sequence[DocumentScorer | OfferedSet]
 
 
 class CuratorServer:
     """A bound, not yet started server with its engine; ``start`` and ``stop`` belong to one event loop."""
 
-    def __init__(self, settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        scorers: Scorers,
+        *,
+        device: str = "",
+        shelf: Shelf | None = None,
+        launch: Launcher = launch_process,
+    ) -> None:
         settings.check_exposure()
         self.settings = settings
         self.metrics = ServerMetrics()
@@ -66,7 +80,10 @@ class CuratorServer:
         self._while_serving = ExitStack()
         self.metrics_port: int | None = None
         self.server = grpc.aio.server(interceptors=self._interceptors(), options=_options(settings))
-        self._add_services(Registry(scorers), device)
+        registry = Registry(scorers, may_be_empty=settings.jobs is not None)
+        self.jobs = self._job_room(registry, shelf, launch)
+        self.services = SERVICES if self.jobs is None else (*SERVICES, JOB_SERVICE)
+        self._add_services(registry, device)
         self._add_gauges()
         self.port = _bind(self.server, settings)
 
@@ -77,12 +94,15 @@ class CuratorServer:
 
     async def start(self) -> None:
         """Serve; health says SERVING from here on."""
+        if self.jobs is not None:
+            self._while_serving.callback(self.jobs.close)
+            await self.jobs.start()
         if self.settings.metrics_port is not None:
             serving = self.metrics.served(self.settings.metrics_host, self.settings.metrics_port)
             self.metrics_port = self._while_serving.enter_context(serving)
         self.engine.start()
         await self.server.start()
-        for service in ("", *SERVICES):
+        for service in ("", *self.services):
             await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
         logger.info("serving", extra={"address": self.address})
 
@@ -91,11 +111,17 @@ class CuratorServer:
         await self.health.enter_graceful_shutdown()
         await asyncio.sleep(self.settings.drain_delay_s)
         self.streams.announce(self.settings.grace_s)
+        if self.jobs is not None:
+            self.jobs.drain()
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Refuse new calls, give running ones their grace, end the engine."""
+        """Refuse new calls, give running ones their grace, end the workers of jobs, then the engine."""
         self.health.end_watches()
+        if self.jobs is not None:
+            self.jobs.drain()
         await self.server.stop(self.settings.grace_s if grace_s is None else grace_s)
+        if self.jobs is not None:
+            await self.jobs.stop()
         await self.engine.close()
         await asyncio.to_thread(self._while_serving.close)
 
@@ -105,14 +131,29 @@ class CuratorServer:
             found.append(AccessInterceptor(TokenFile(self.settings.token_file)))
         return found
 
+    def _job_room(self, registry: Registry, shelf: Shelf | None, launch: Launcher) -> JobRoom | None:
+        if self.settings.jobs is None:
+            return None
+        if shelf is None:
+            raise ConfigError("A server with jobs needs a shelf to open the neuron sets that they make; pass one.")
+        limits, metrics = self.settings.limits, self.metrics.registry
+        return JobRoom(self.settings.jobs, registry, limits, shelf, metrics, launch)
+
     def _add_services(self, registry: Registry, device: str) -> None:
         scoring = ScoringServicer(self.settings, registry, self.engine, self.streams, self.metrics)
         scoring_pb2_grpc.add_ScoringServiceServicer_to_server(scoring, self.server)
-        catalog = CatalogServicer(self.settings, registry, device=device)
+        library, desk = (None, None) if self.jobs is None else (self.jobs.library, self.jobs.desk)
+        catalog = CatalogServicer(self.settings, registry, device=device, library=library, desk=desk)
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(catalog, self.server)
+        if self.jobs is not None:
+            jobs_pb2_grpc.add_JobServiceServicer_to_server(self.jobs.servicer, self.server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         if self.settings.offers_reflection:
-            names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+            names = (
+                *self.services,
+                health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+                reflection.SERVICE_NAME,
+            )
             reflection.enable_server_reflection(names, self.server)
 
     def _add_gauges(self) -> None:
@@ -120,23 +161,33 @@ class CuratorServer:
         self.metrics.watch("curator_open_streams", "Streams that are open.", lambda: self.streams.open_streams)
 
 
-def build_server(settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> CuratorServer:
-    """A bound server; call inside a running event loop. Raises ConfigError for unsafe or impossible settings."""
-    return CuratorServer(settings, scorers, device=device)
+def build_server(
+    settings: ServerSettings,
+    scorers: Scorers,
+    *,
+    device: str = "",
+    shelf: Shelf | None = None,
+    launch: Launcher = launch_process,
+) -> CuratorServer:
+    """A bound server; call inside a running event loop. Raises ConfigError for unsafe or impossible settings.
+
+    With ``settings.jobs``, ``shelf`` opens the neuron sets that jobs make and ``launch`` starts what carries jobs out.
+    """
+    return CuratorServer(settings, scorers, device=device, shelf=shelf, launch=launch)
 
 
-def serve(settings: ServerSettings, scorers: Sequence[DocumentScorer], *, device: str = "") -> None:
+def serve(settings: ServerSettings, scorers: Scorers, *, device: str = "", shelf: Shelf | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop. Raises ConfigError when the address cannot be used."""
     with call_fields_in_logs():
-        asyncio.run(_serve(settings, scorers, device))
+        asyncio.run(_serve(settings, scorers, device, shelf))
 
 
-async def _serve(settings: ServerSettings, scorers: Sequence[DocumentScorer], device: str) -> None:
+async def _serve(settings: ServerSettings, scorers: Scorers, device: str, shelf: Shelf | None) -> None:
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, asked.set)
-    server = build_server(settings, scorers, device=device)
+    server = build_server(settings, scorers, device=device, shelf=shelf)
     await server.start()
     await asked.wait()
     for number in _SIGNALS:
@@ -150,8 +201,14 @@ async def _serve(settings: ServerSettings, scorers: Sequence[DocumentScorer], de
 class _Background:
     """The thread, loop and server behind ``running_server``."""
 
-    def __init__(self, settings: ServerSettings, scorers: Sequence[DocumentScorer]) -> None:
-        self._settings, self._scorers = settings, scorers
+    def __init__(
+        self,
+        settings: ServerSettings,
+        scorers: Scorers,
+        shelf: Shelf | None = None,
+        launch: Launcher = launch_process,
+    ) -> None:
+        self._settings, self._scorers, self._shelf, self._launch = settings, scorers, shelf, launch
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -181,7 +238,7 @@ class _Background:
 
     async def _run(self) -> None:
         self._loop, self._asked = asyncio.get_running_loop(), asyncio.Event()
-        server = build_server(self._settings, self._scorers)
+        server = build_server(self._settings, self._scorers, shelf=self._shelf, launch=self._launch)
         await server.start()
         self.server = server
         self._ready.set()
@@ -190,12 +247,14 @@ class _Background:
 
 
 @contextmanager
-def running_server(settings: ServerSettings, scorers: Sequence[DocumentScorer]) -> Iterator[str]:
+def running_server(
+    settings: ServerSettings, scorers: Scorers, *, shelf: Shelf | None = None, launch: Launcher = launch_process
+) -> Iterator[str]:
     """Run a server in a background thread for the length of the block; yields its address.
 
     Use ``port=0`` for a free port. Raises ConfigError like ``build_server``.
     """
-    with _Background(settings, scorers) as server:
+    with _Background(settings, scorers, shelf, launch) as server:
         yield server.address
 
 

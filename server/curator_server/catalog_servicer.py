@@ -1,117 +1,162 @@
-"""CatalogService: what this server has. Reading only; a server's scorers are fixed when it starts.
+"""CatalogService: what this server has, and, where it runs jobs, loading and removing it.
 
-Page tokens are the name of the last item in base64: opaque, stateless, valid as long as the server lives.
+Reading looks at the registry for what can be scored with, and at the library for what jobs made. A server without jobs has what
+it was started with.
 """
 
 from __future__ import annotations
 
-import base64
+import asyncio
 from collections.abc import Mapping
 from typing import TypeVar
 
 import grpc
 
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc
-from curator.errors import ArtifactNotFoundError, ConfigError, ModelNotFoundError
+from curator.errors import ArtifactNotFoundError, CuratorError, ModelNotFoundError
 from curator.version import __version__
 from curator_server.calls import StatusError
-from curator_server.registry import Registry, model_resource
+from curator_server.jobs.desk import Desk
+from curator_server.library import Library, given_models, neuron_sets
+from curator_server.paging import page_by_name
+from curator_server.registry import Registry
 from curator_server.settings import ServerSettings
 
 FEATURES = ("score", "filter", "zstd_documents", "zstd_jsonl")
-_DEFAULT_PAGE, _MAX_PAGE = 100, 1000
+JOB_FEATURES = ("jobs", "load_model", "identify_neurons", "build_study", "filter_dataset")
 _READ_ONLY = "This server's models and neuron sets are fixed when it starts; restart it with other ones."
 _Item = TypeVar("_Item")
+_Context = grpc.aio.ServicerContext
 
 
 class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
-    """Describes the server, its models and its neuron sets."""
+    """Describes the server, its models, neuron sets, atlases and reports."""
 
-    def __init__(self, settings: ServerSettings, registry: Registry, *, device: str = "") -> None:
-        self._settings = settings
-        self._device = device
-        self._sets = {
-            name: catalog_pb2.NeuronSet(name=name, etag=scorer.etag, model_fingerprint=scorer.model_fingerprint)
-            for name, scorer in registry.scorers.items()
-        }
-        self._models = {
-            model_resource(scorer): catalog_pb2.Model(
-                name=model_resource(scorer),
-                fingerprint=scorer.model_fingerprint,
-                state=catalog_pb2.Model.STATE_ACTIVE,
-            )
-            for scorer in registry.scorers.values()
-        }
+    def __init__(
+        self,
+        settings: ServerSettings,
+        registry: Registry,
+        *,
+        device: str = "",
+        library: Library | None = None,
+        desk: Desk | None = None,
+    ) -> None:
+        self._settings, self._registry, self._device = settings, registry, device
+        self._library, self._desk = library, desk
 
     async def GetServerInfo(
-        self, request: catalog_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.GetServerInfoRequest, context: _Context
     ) -> catalog_pb2.GetServerInfoResponse:
         """Version, limits, features, device."""
+        features = FEATURES if self._library is None else FEATURES + JOB_FEATURES
         return catalog_pb2.GetServerInfoResponse(
-            version=__version__, limits=self._settings.limits, features=FEATURES, device=self._device
+            version=__version__, limits=self._settings.limits, features=features, device=self._device
         )
 
-    async def GetModel(
-        self, request: catalog_pb2.GetModelRequest, context: grpc.aio.ServicerContext
-    ) -> catalog_pb2.GetModelResponse:
+    async def GetModel(self, request: catalog_pb2.GetModelRequest, context: _Context) -> catalog_pb2.GetModelResponse:
         """One model."""
-        if request.name not in self._models:
-            raise ModelNotFoundError(f"There is no model {request.name!r} here; ListModels names those that are.")
-        return catalog_pb2.GetModelResponse(model=self._models[request.name])
+        missing = ModelNotFoundError(f"There is no model {request.name!r} here; ListModels names those that are.")
+        return catalog_pb2.GetModelResponse(model=_found(await self._models(), request.name, missing))
 
     async def ListModels(
-        self, request: catalog_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.ListModelsRequest, context: _Context
     ) -> catalog_pb2.ListModelsResponse:
         """One page of models."""
-        models, token = _page(self._models, request.page_size, request.page_token)
+        models, token = page_by_name(await self._models(), request.page_size, request.page_token)
         return catalog_pb2.ListModelsResponse(models=models, next_page_token=token)
 
     async def GetNeuronSet(
-        self, request: catalog_pb2.GetNeuronSetRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.GetNeuronSetRequest, context: _Context
     ) -> catalog_pb2.GetNeuronSetResponse:
         """One neuron set."""
-        if request.name not in self._sets:
-            raise ArtifactNotFoundError(
-                f"There is no neuron set {request.name!r} here; ListNeuronSets names those that are."
-            )
-        return catalog_pb2.GetNeuronSetResponse(neuron_set=self._sets[request.name])
+        found = _found(neuron_sets(self._registry), request.name, _absent("neuron set", "ListNeuronSets", request.name))
+        return catalog_pb2.GetNeuronSetResponse(neuron_set=found)
 
     async def ListNeuronSets(
-        self, request: catalog_pb2.ListNeuronSetsRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.ListNeuronSetsRequest, context: _Context
     ) -> catalog_pb2.ListNeuronSetsResponse:
         """One page of neuron sets."""
         prefix = "" if request.parent in {"", "models/-"} else f"{request.parent}/neuronSets/"
-        wanted = {name: neuron_set for name, neuron_set in self._sets.items() if name.startswith(prefix)}
-        sets, token = _page(wanted, request.page_size, request.page_token)
+        wanted = {name: found for name, found in neuron_sets(self._registry).items() if name.startswith(prefix)}
+        sets, token = page_by_name(wanted, request.page_size, request.page_token)
         return catalog_pb2.ListNeuronSetsResponse(neuron_sets=sets, next_page_token=token)
 
     async def LoadModel(
-        self, request: catalog_pb2.LoadModelRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.LoadModelRequest, context: _Context
     ) -> catalog_pb2.LoadModelResponse:
-        """Not offered."""
-        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
+        """A job that loads a model."""
+        if self._desk is None:
+            raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
+        return catalog_pb2.LoadModelResponse(job=await self._desk.load_model(request))
 
     async def UnloadModel(
-        self, request: catalog_pb2.UnloadModelRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.UnloadModelRequest, context: _Context
     ) -> catalog_pb2.UnloadModelResponse:
-        """Not offered."""
-        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
+        """Nothing, when the model is gone."""
+        await asyncio.to_thread(self._changing().unload, request.name)
+        return catalog_pb2.UnloadModelResponse()
 
     async def DeleteNeuronSet(
-        self, request: catalog_pb2.DeleteNeuronSetRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.DeleteNeuronSetRequest, context: _Context
     ) -> catalog_pb2.DeleteNeuronSetResponse:
-        """Not offered."""
-        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
+        """Nothing, when the set is gone."""
+        await asyncio.to_thread(self._changing().delete_set, request.name)
+        return catalog_pb2.DeleteNeuronSetResponse()
+
+    async def GetAtlas(self, request: catalog_pb2.GetAtlasRequest, context: _Context) -> catalog_pb2.GetAtlasResponse:
+        """One atlas."""
+        found = _found(await self._atlases(), request.name, _absent("atlas", "ListAtlases", request.name))
+        return catalog_pb2.GetAtlasResponse(atlas=found)
+
+    async def ListAtlases(
+        self, request: catalog_pb2.ListAtlasesRequest, context: _Context
+    ) -> catalog_pb2.ListAtlasesResponse:
+        """One page of atlases."""
+        atlases, token = page_by_name(await self._atlases(), request.page_size, request.page_token)
+        return catalog_pb2.ListAtlasesResponse(atlases=atlases, next_page_token=token)
+
+    async def DeleteAtlas(
+        self, request: catalog_pb2.DeleteAtlasRequest, context: _Context
+    ) -> catalog_pb2.DeleteAtlasResponse:
+        """Nothing, when the atlas is gone."""
+        await asyncio.to_thread(self._changing().delete_atlas, request.name)
+        return catalog_pb2.DeleteAtlasResponse()
+
+    async def GetReport(
+        self, request: catalog_pb2.GetReportRequest, context: _Context
+    ) -> catalog_pb2.GetReportResponse:
+        """One report."""
+        found = _found(await self._reports(), request.name, _absent("report", "ListReports", request.name))
+        return catalog_pb2.GetReportResponse(report=found)
+
+    async def ListReports(
+        self, request: catalog_pb2.ListReportsRequest, context: _Context
+    ) -> catalog_pb2.ListReportsResponse:
+        """One page of reports."""
+        reports, token = page_by_name(await self._reports(), request.page_size, request.page_token)
+        return catalog_pb2.ListReportsResponse(reports=reports, next_page_token=token)
+
+    def _changing(self) -> Library:
+        if self._library is None:
+            raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
+        return self._library
+
+    async def _models(self) -> dict[str, catalog_pb2.Model]:
+        loaded = {} if self._library is None else await asyncio.to_thread(self._library.models)
+        return given_models(self._registry) | loaded
+
+    async def _atlases(self) -> dict[str, catalog_pb2.Atlas]:
+        return {} if self._library is None else await asyncio.to_thread(self._library.atlases)
+
+    async def _reports(self) -> dict[str, catalog_pb2.Report]:
+        return {} if self._library is None else await asyncio.to_thread(self._library.reports)
 
 
-def _page(items: Mapping[str, _Item], size: int, token: str) -> tuple[list[_Item], str]:
-    if size < 0:
-        raise ConfigError("page_size must not be negative; leave it 0 for the default.")
-    try:
-        after = base64.urlsafe_b64decode(token).decode()
-    except ValueError as error:  # not ASCII, not base64, or not UTF-8 inside
-        raise ConfigError("The page_token is not one of this server's; start again without it.") from error
-    names = sorted(name for name in items if name > after)
-    chosen = names[: min(size or _DEFAULT_PAGE, _MAX_PAGE)]
-    following = base64.urlsafe_b64encode(chosen[-1].encode()).decode() if len(chosen) < len(names) else ""
-    return [items[name] for name in chosen], following
+def _found(items: Mapping[str, _Item], name: str, missing: CuratorError) -> _Item:
+    if name not in items:
+        raise missing
+    return items[name]
+
+
+def _absent(what: str, listing: str, name: str) -> ArtifactNotFoundError:
+    return ArtifactNotFoundError(f"There is no {what} {name!r} here; {listing} names those that are.")

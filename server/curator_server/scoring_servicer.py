@@ -18,7 +18,7 @@ from curator_server.batch_stream import Answer, BatchStream, DrainHub, Notice, s
 from curator_server.calls import request_id
 from curator_server.engine import Engine, Lane
 from curator_server.metrics import ServerMetrics
-from curator_server.registry import Registry, neuron_set_resource
+from curator_server.registry import Registry
 from curator_server.settings import ServerSettings
 from curator_server.shard_stream import Event, ShardStream
 
@@ -126,7 +126,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             limits=self._settings.limits,
             model_fingerprint=scorer.model_fingerprint,
             neuron_set_etag=scorer.etag,
-            neuron_set=neuron_set_resource(scorer),
+            neuron_set=self._registry.name_of(scorer),
         )
 
 

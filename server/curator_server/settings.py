@@ -14,6 +14,7 @@ from curator.api.address import is_loopback
 from curator.api.payload import PayloadCaps
 from curator.api.v1 import common_pb2
 from curator.errors import ConfigError
+from curator_server.jobs.settings import JobSettings
 from curator_server.tls import server_credentials
 from curator_server.tokens import TokenFile
 
@@ -43,6 +44,9 @@ class ServerSettings(BaseModel):
     """Port of the Prometheus metrics over plain HTTP; 0 takes a free one, None offers none."""
     metrics_host: str = "127.0.0.1"
     """Address of the metrics; they hold counts and names of methods, never text."""
+
+    jobs: JobSettings | None = None
+    """What jobs may do and where they are kept; None: this server runs none."""
 
     max_batch_documents: int = Field(default=1024, ge=1)
     """Documents in one batch."""

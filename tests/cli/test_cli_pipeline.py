@@ -11,11 +11,10 @@ from curator_server.app import running_server
 from curator_server.settings import ServerSettings
 
 import curator as curator_package
-from curator.cli.console import ConsoleReporter
-from curator.cli.serve_cmd import offered_scorers
 from curator.filtering.evaluation import kept_ids
 from curator.filtering.output import load_manifest, verify_output
 from curator.neuronset.artifact import load_neuron_set
+from curator.serving import SetShelf
 from tests.cli.cli_world import DOMAINS, curator
 
 
@@ -261,9 +260,7 @@ def test_a_changed_neuron_set_is_refused(world, tmp_path):
 
 
 def test_a_remote_filter_keeps_what_a_local_one_keeps_under_the_same_identity(world, tmp_path):
-    sets = [load_neuron_set(world.neuron_set)]
-    with ConsoleReporter() as reporter:
-        scorers = list(offered_scorers(sets, reporter, device="cpu", dtype="auto"))
+    scorers = SetShelf(device="cpu").open(world.neuron_set)
     words = ("filter", world.pool, "--threshold", 0.5)
     with running_server(ServerSettings(port=0), scorers) as address:
         remote = curator(*words, "--remote", address, "--out", tmp_path / "remote")
@@ -278,10 +275,9 @@ def test_a_remote_filter_keeps_what_a_local_one_keeps_under_the_same_identity(wo
 def test_a_set_of_two_targets_is_offered_once_for_each_on_one_model(world):
     folder = world.root / "two-targets"
     assert world.identify("digits", folder, "--target", "letters", "--name", "two").exit_code == 0
-    with ConsoleReporter() as reporter:
-        both = list(offered_scorers([load_neuron_set(folder)], reporter, device="cpu", dtype="auto"))
-    assert [scorer.name for scorer in both] == ["two.digits", "two.letters"]
-    assert len({scorer.etag for scorer in both}) == 2
+    both = SetShelf(device="cpu").open(folder)
+    assert [one.scorer.name for one in both] == ["two.digits", "two.letters"]
+    assert len({one.scorer.etag for one in both}) == 2
     ambiguous = curator("score", world.pool, "--neuron-set", folder)
     assert ambiguous.exit_code == 2 and "digits, letters" in ambiguous.stderr
 

@@ -31,13 +31,20 @@ def test_the_public_names_are_these():
 
     assert curator_client.__all__ == [
         "AsyncClient",
+        "AsyncJobs",
         "BatchOptions",
         "Client",
         "ConnectionOptions",
         "FilterReport",
+        "Jobs",
         "RemoteScorer",
         "RetryPolicy",
         "ShardInfo",
+        "data_source",
+        "filter_spec",
+        "identify_spec",
+        "probe_spec",
+        "study_spec",
     ]
     with pytest.raises(AttributeError):
         curator_client.Clinet  # noqa: B018

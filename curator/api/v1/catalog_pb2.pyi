@@ -41,18 +41,56 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., repo: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., dtype: _Optional[str] = ..., max_tokens: _Optional[int] = ..., state: _Optional[_Union[Model.State, str]] = ...) -> None: ...
 
 class NeuronSet(_message.Message):
-    __slots__ = ("name", "etag", "neuron_count", "model_fingerprint", "create_time")
+    __slots__ = ("name", "etag", "neuron_count", "model_fingerprint", "create_time", "target", "job")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     NEURON_COUNT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
     name: str
     etag: str
     neuron_count: int
     model_fingerprint: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., neuron_count: _Optional[int] = ..., model_fingerprint: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    target: str
+    job: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., neuron_count: _Optional[int] = ..., model_fingerprint: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., target: _Optional[str] = ..., job: _Optional[str] = ...) -> None: ...
+
+class Atlas(_message.Message):
+    __slots__ = ("name", "model", "model_fingerprint", "probe_fingerprint", "domains", "neuron_count", "span_count", "byte_size")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    DOMAINS_FIELD_NUMBER: _ClassVar[int]
+    NEURON_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SPAN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    BYTE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    model: str
+    model_fingerprint: str
+    probe_fingerprint: str
+    domains: _containers.RepeatedScalarFieldContainer[str]
+    neuron_count: int
+    span_count: int
+    byte_size: int
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ..., probe_fingerprint: _Optional[str] = ..., domains: _Optional[_Iterable[str]] = ..., neuron_count: _Optional[int] = ..., span_count: _Optional[int] = ..., byte_size: _Optional[int] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("name", "job", "neuron_sets", "artifacts", "create_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    NEURON_SETS_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    job: str
+    neuron_sets: _containers.RepeatedScalarFieldContainer[str]
+    artifacts: _containers.RepeatedCompositeFieldContainer[_jobs_pb2.Artifact]
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., job: _Optional[str] = ..., neuron_sets: _Optional[_Iterable[str]] = ..., artifacts: _Optional[_Iterable[_Union[_jobs_pb2.Artifact, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ()
@@ -99,14 +137,16 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class LoadModelRequest(_message.Message):
-    __slots__ = ("model_id", "spec", "request_id")
+    __slots__ = ("model_id", "spec", "request_id", "validate_only")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     spec: _jobs_pb2.LoadModelSpec
     request_id: str
-    def __init__(self, model_id: _Optional[str] = ..., spec: _Optional[_Union[_jobs_pb2.LoadModelSpec, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, model_id: _Optional[str] = ..., spec: _Optional[_Union[_jobs_pb2.LoadModelSpec, _Mapping]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
 
 class LoadModelResponse(_message.Message):
     __slots__ = ("job",)
@@ -163,3 +203,69 @@ class DeleteNeuronSetRequest(_message.Message):
 class DeleteNeuronSetResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class GetAtlasRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetAtlasResponse(_message.Message):
+    __slots__ = ("atlas",)
+    ATLAS_FIELD_NUMBER: _ClassVar[int]
+    atlas: Atlas
+    def __init__(self, atlas: _Optional[_Union[Atlas, _Mapping]] = ...) -> None: ...
+
+class ListAtlasesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAtlasesResponse(_message.Message):
+    __slots__ = ("atlases", "next_page_token")
+    ATLASES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    atlases: _containers.RepeatedCompositeFieldContainer[Atlas]
+    next_page_token: str
+    def __init__(self, atlases: _Optional[_Iterable[_Union[Atlas, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteAtlasRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeleteAtlasResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetReportRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetReportResponse(_message.Message):
+    __slots__ = ("report",)
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    report: Report
+    def __init__(self, report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
+
+class ListReportsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListReportsResponse(_message.Message):
+    __slots__ = ("reports", "next_page_token")
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    reports: _containers.RepeatedCompositeFieldContainer[Report]
+    next_page_token: str
+    def __init__(self, reports: _Optional[_Iterable[_Union[Report, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

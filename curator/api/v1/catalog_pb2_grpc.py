@@ -75,6 +75,31 @@ class CatalogServiceStub(object):
                 request_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.DeleteNeuronSetRequest.SerializeToString,
                 response_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.DeleteNeuronSetResponse.FromString,
                 _registered_method=True)
+        self.GetAtlas = channel.unary_unary(
+                '/curator.api.v1.CatalogService/GetAtlas',
+                request_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.GetAtlasRequest.SerializeToString,
+                response_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.GetAtlasResponse.FromString,
+                _registered_method=True)
+        self.ListAtlases = channel.unary_unary(
+                '/curator.api.v1.CatalogService/ListAtlases',
+                request_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.ListAtlasesRequest.SerializeToString,
+                response_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.ListAtlasesResponse.FromString,
+                _registered_method=True)
+        self.DeleteAtlas = channel.unary_unary(
+                '/curator.api.v1.CatalogService/DeleteAtlas',
+                request_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.DeleteAtlasRequest.SerializeToString,
+                response_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.DeleteAtlasResponse.FromString,
+                _registered_method=True)
+        self.GetReport = channel.unary_unary(
+                '/curator.api.v1.CatalogService/GetReport',
+                request_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.GetReportResponse.FromString,
+                _registered_method=True)
+        self.ListReports = channel.unary_unary(
+                '/curator.api.v1.CatalogService/ListReports',
+                request_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.ListReportsRequest.SerializeToString,
+                response_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.ListReportsResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer(object):
@@ -103,14 +128,15 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """Starts loading a model.
+        """Starts loading a model; servers without jobs do not offer it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """Frees a model.
+        """Forgets a model and stops offering its neuron sets, which a later LoadModel of the same model brings back. Streams that
+        are open keep it until they end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +157,42 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteNeuronSet(self, request, context):
-        """Removes a neuron set from the server.
+        """Removes a neuron set, with all its target domains, from the server and its disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAtlas(self, request, context):
+        """One atlas.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAtlases(self, request, context):
+        """All atlases, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAtlas(self, request, context):
+        """Removes an atlas from the server's disk; a job that needs it makes it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReport(self, request, context):
+        """One report.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReports(self, request, context):
+        """All reports, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,6 +240,31 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.DeleteNeuronSet,
                     request_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.DeleteNeuronSetRequest.FromString,
                     response_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.DeleteNeuronSetResponse.SerializeToString,
+            ),
+            'GetAtlas': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAtlas,
+                    request_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.GetAtlasRequest.FromString,
+                    response_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.GetAtlasResponse.SerializeToString,
+            ),
+            'ListAtlases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAtlases,
+                    request_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.ListAtlasesRequest.FromString,
+                    response_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.ListAtlasesResponse.SerializeToString,
+            ),
+            'DeleteAtlas': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAtlas,
+                    request_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.DeleteAtlasRequest.FromString,
+                    response_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.DeleteAtlasResponse.SerializeToString,
+            ),
+            'GetReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReport,
+                    request_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.GetReportRequest.FromString,
+                    response_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.GetReportResponse.SerializeToString,
+            ),
+            'ListReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReports,
+                    request_deserializer=curator_dot_api_dot_v1_dot_catalog__pb2.ListReportsRequest.FromString,
+                    response_serializer=curator_dot_api_dot_v1_dot_catalog__pb2.ListReportsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -398,6 +484,141 @@ class CatalogService(object):
             '/curator.api.v1.CatalogService/DeleteNeuronSet',
             curator_dot_api_dot_v1_dot_catalog__pb2.DeleteNeuronSetRequest.SerializeToString,
             curator_dot_api_dot_v1_dot_catalog__pb2.DeleteNeuronSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAtlas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curator.api.v1.CatalogService/GetAtlas',
+            curator_dot_api_dot_v1_dot_catalog__pb2.GetAtlasRequest.SerializeToString,
+            curator_dot_api_dot_v1_dot_catalog__pb2.GetAtlasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAtlases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curator.api.v1.CatalogService/ListAtlases',
+            curator_dot_api_dot_v1_dot_catalog__pb2.ListAtlasesRequest.SerializeToString,
+            curator_dot_api_dot_v1_dot_catalog__pb2.ListAtlasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAtlas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curator.api.v1.CatalogService/DeleteAtlas',
+            curator_dot_api_dot_v1_dot_catalog__pb2.DeleteAtlasRequest.SerializeToString,
+            curator_dot_api_dot_v1_dot_catalog__pb2.DeleteAtlasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curator.api.v1.CatalogService/GetReport',
+            curator_dot_api_dot_v1_dot_catalog__pb2.GetReportRequest.SerializeToString,
+            curator_dot_api_dot_v1_dot_catalog__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curator.api.v1.CatalogService/ListReports',
+            curator_dot_api_dot_v1_dot_catalog__pb2.ListReportsRequest.SerializeToString,
+            curator_dot_api_dot_v1_dot_catalog__pb2.ListReportsResponse.FromString,
             options,
             channel_credentials,
             insecure,

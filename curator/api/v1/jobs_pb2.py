@@ -22,66 +22,75 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from curator.api.v1 import common_pb2 as curator_dot_api_dot_v1_dot_common__pb2
 from curator.api.v1 import scoring_pb2 as curator_dot_api_dot_v1_dot_scoring__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63urator/api/v1/jobs.proto\x12\x0e\x63urator.api.v1\x1a\x1c\x63urator/api/v1/scoring.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x80\x06\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.curator.api.v1.Job.State\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12*\n\x08progress\x18\x06 \x01(\x0b\x32\x18.curator.api.v1.Progress\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x10identify_neurons\x18\x14 \x01(\x0b\x32#.curator.api.v1.IdentifyNeuronsSpecH\x00\x12;\n\x0e\x66ilter_dataset\x18\x15 \x01(\x0b\x32!.curator.api.v1.FilterDatasetSpecH\x00\x12\x33\n\nload_model\x18\x16 \x01(\x0b\x32\x1d.curator.api.v1.LoadModelSpecH\x00\x12+\n\tartifacts\x18\x1e \x03(\x0b\x32\x18.curator.api.v1.Artifact\x12\x12\n\nneuron_set\x18\x1f \x01(\t\"\x96\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x14\n\x10STATE_CANCELLING\x10\x03\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_CANCELLED\x10\x06\x42\x06\n\x04spec\"Z\n\x08Progress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x04\x12\r\n\x05total\x18\x02 \x01(\x04\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x14\n\x0c\x63heckpointed\x18\x05 \x01(\x04\"O\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x11\n\tbyte_size\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\"\xa4\x01\n\nDataSource\x12\x39\n\x0chugging_face\x18\x01 \x01(\x0b\x32!.curator.api.v1.HuggingFaceSourceH\x00\x12+\n\x05\x66iles\x18\x02 \x01(\x0b\x32\x1a.curator.api.v1.FileSourceH\x00\x12\x12\n\ntext_field\x18\x03 \x01(\t\x12\x10\n\x08id_field\x18\x04 \x01(\tB\x08\n\x06source\"R\n\x11HuggingFaceSource\x12\x0c\n\x04repo\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x03 \x01(\t\x12\r\n\x05split\x18\x04 \x01(\t\"\x1a\n\nFileSource\x12\x0c\n\x04uris\x18\x01 \x03(\t\"\xba\x01\n\x13IdentifyNeuronsSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12,\n\x08positive\x18\x02 \x01(\x0b\x32\x1a.curator.api.v1.DataSource\x12,\n\x08negative\x18\x03 \x01(\x0b\x32\x1a.curator.api.v1.DataSource\x12\x13\n\x0bmax_neurons\x18\x04 \x01(\r\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x15\n\rneuron_set_id\x18\x06 \x01(\t\"\x90\x01\n\x11\x46ilterDatasetSpec\x12)\n\x05input\x18\x01 \x01(\x0b\x32\x1a.curator.api.v1.DataSource\x12,\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1c.curator.api.v1.FilterConfig\x12\x12\n\noutput_uri\x18\x03 \x01(\t\x12\x0e\n\x06resume\x18\x04 \x01(\x08\">\n\rLoadModelSpec\x12\x0c\n\x04repo\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\r\n\x05\x64type\x18\x03 \x01(\t\"o\n\x10\x43reateJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12 \n\x03job\x18\x02 \x01(\x0b\x32\x13.curator.api.v1.Job\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"5\n\x11\x43reateJobResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.curator.api.v1.Job\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x0eGetJobResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.curator.api.v1.Job\"H\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"N\n\x10ListJobsResponse\x12!\n\x04jobs\x18\x01 \x03(\x0b\x32\x13.curator.api.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11\x43\x61ncelJobResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.curator.api.v1.Job\" \n\x10\x44\x65leteJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteJobResponse\"7\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x04\"4\n\x10WatchJobResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.curator.api.v1.Job\"a\n\x17\x44ownloadArtifactRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x10\n\x08\x61rtifact\x18\x02 \x01(\t\x12\x13\n\x0bread_offset\x18\x03 \x01(\x04\x12\x12\n\nread_limit\x18\x04 \x01(\x04\"G\n\x18\x44ownloadArtifactResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\r\n\x05\x63rc32\x18\x03 \x01(\x07\x32\xd4\x04\n\nJobService\x12P\n\tCreateJob\x12 .curator.api.v1.CreateJobRequest\x1a!.curator.api.v1.CreateJobResponse\x12G\n\x06GetJob\x12\x1d.curator.api.v1.GetJobRequest\x1a\x1e.curator.api.v1.GetJobResponse\x12M\n\x08ListJobs\x12\x1f.curator.api.v1.ListJobsRequest\x1a .curator.api.v1.ListJobsResponse\x12P\n\tCancelJob\x12 .curator.api.v1.CancelJobRequest\x1a!.curator.api.v1.CancelJobResponse\x12P\n\tDeleteJob\x12 .curator.api.v1.DeleteJobRequest\x1a!.curator.api.v1.DeleteJobResponse\x12O\n\x08WatchJob\x12\x1f.curator.api.v1.WatchJobRequest\x1a .curator.api.v1.WatchJobResponse0\x01\x12g\n\x10\x44ownloadArtifact\x12\'.curator.api.v1.DownloadArtifactRequest\x1a(.curator.api.v1.DownloadArtifactResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63urator/api/v1/jobs.proto\x12\x0e\x63urator.api.v1\x1a\x1b\x63urator/api/v1/common.proto\x1a\x1c\x63urator/api/v1/scoring.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xc7\x06\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.curator.api.v1.Job.State\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12*\n\x08progress\x18\x06 \x01(\x0b\x32\x18.curator.api.v1.Progress\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x10identify_neurons\x18\x14 \x01(\x0b\x32#.curator.api.v1.IdentifyNeuronsSpecH\x00\x12;\n\x0e\x66ilter_dataset\x18\x15 \x01(\x0b\x32!.curator.api.v1.FilterDatasetSpecH\x00\x12\x33\n\nload_model\x18\x16 \x01(\x0b\x32\x1d.curator.api.v1.LoadModelSpecH\x00\x12\x35\n\x0b\x62uild_study\x18\x17 \x01(\x0b\x32\x1e.curator.api.v1.BuildStudySpecH\x00\x12+\n\tartifacts\x18\x1e \x03(\x0b\x32\x18.curator.api.v1.Artifact\x12\x13\n\x0bneuron_sets\x18\x1f \x03(\t\x12\r\n\x05model\x18  \x01(\t\"\x96\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x14\n\x10STATE_CANCELLING\x10\x03\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_CANCELLED\x10\x06\x42\x06\n\x04spec\"Z\n\x08Progress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x04\x12\r\n\x05total\x18\x02 \x01(\x04\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x14\n\x0c\x63heckpointed\x18\x05 \x01(\x04\"O\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x11\n\tbyte_size\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\"\xd4\x01\n\nDataSource\x12\x39\n\x0chugging_face\x18\x01 \x01(\x0b\x32!.curator.api.v1.HuggingFaceSourceH\x00\x12+\n\x05\x66iles\x18\x02 \x01(\x0b\x32\x1a.curator.api.v1.FileSourceH\x00\x12.\n\tdocuments\x18\x05 \x01(\x0b\x32\x19.curator.api.v1.DocumentsH\x00\x12\x12\n\ntext_field\x18\x03 \x01(\t\x12\x10\n\x08id_field\x18\x04 \x01(\tB\x08\n\x06source\"R\n\x11HuggingFaceSource\x12\x0c\n\x04repo\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x03 \x01(\t\x12\r\n\x05split\x18\x04 \x01(\t\"\x1a\n\nFileSource\x12\x0c\n\x04uris\x18\x01 \x03(\t\"L\n\x0eLabelledSource\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12*\n\x06source\x18\x02 \x01(\x0b\x32\x1a.curator.api.v1.DataSource\"\x80\x01\n\tProbeSpec\x12/\n\x07sources\x18\x01 \x03(\x0b\x32\x1e.curator.api.v1.LabelledSource\x12\x19\n\x11tokens_per_domain\x18\x02 \x01(\x04\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x19\n\x11sketch_dimensions\x18\x04 \x01(\r\"\xbf\x01\n\x13IdentifyNeuronsSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05peers\x18\x02 \x03(\t\x12(\n\x05probe\x18\x03 \x01(\x0b\x32\x19.curator.api.v1.ProbeSpec\x12\x0f\n\x07targets\x18\x04 \x03(\t\x12\x13\n\x0bmax_neurons\x18\x05 \x01(\r\x12\x14\n\x0crosetta_rule\x18\x06 \x01(\t\x12\x15\n\rneuron_set_id\x18\x07 \x01(\t\x12\r\n\x05study\x18\x08 \x01(\t\"f\n\x0e\x42uildStudySpec\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.curator.api.v1.StudyGroup\x12(\n\x05probe\x18\x02 \x01(\x0b\x32\x19.curator.api.v1.ProbeSpec\"9\n\nStudyGroup\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05peers\x18\x03 \x03(\t\"\xca\x01\n\x11\x46ilterDatasetSpec\x12)\n\x05input\x18\x01 \x01(\x0b\x32\x1a.curator.api.v1.DataSource\x12,\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1c.curator.api.v1.FilterConfig\x12\x12\n\noutput_uri\x18\x03 \x01(\t\x12\x0e\n\x06resume\x18\x04 \x01(\x08\x12\x17\n\rkeep_fraction\x18\x05 \x01(\x01H\x00\x12\x16\n\x0ctoken_budget\x18\x06 \x01(\x04H\x00\x42\x07\n\x05limit\">\n\rLoadModelSpec\x12\x0c\n\x04repo\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\r\n\x05\x64type\x18\x03 \x01(\t\"o\n\x10\x43reateJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12 \n\x03job\x18\x02 \x01(\x0b\x32\x13.curator.api.v1.Job\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"5\n\x11\x43reateJobResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.curator.api.v1.Job\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x0eGetJobResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.curator.api.v1.Job\"H\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"N\n\x10ListJobsResponse\x12!\n\x04jobs\x18\x01 \x03(\x0b\x32\x13.curator.api.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11\x43\x61ncelJobResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.curator.api.v1.Job\" \n\x10\x44\x65leteJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteJobResponse\"7\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x04\"4\n\x10WatchJobResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.curator.api.v1.Job\"a\n\x17\x44ownloadArtifactRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x10\n\x08\x61rtifact\x18\x02 \x01(\t\x12\x13\n\x0bread_offset\x18\x03 \x01(\x04\x12\x12\n\nread_limit\x18\x04 \x01(\x04\"G\n\x18\x44ownloadArtifactResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\r\n\x05\x63rc32\x18\x03 \x01(\x07\x32\xd4\x04\n\nJobService\x12P\n\tCreateJob\x12 .curator.api.v1.CreateJobRequest\x1a!.curator.api.v1.CreateJobResponse\x12G\n\x06GetJob\x12\x1d.curator.api.v1.GetJobRequest\x1a\x1e.curator.api.v1.GetJobResponse\x12M\n\x08ListJobs\x12\x1f.curator.api.v1.ListJobsRequest\x1a .curator.api.v1.ListJobsResponse\x12P\n\tCancelJob\x12 .curator.api.v1.CancelJobRequest\x1a!.curator.api.v1.CancelJobResponse\x12P\n\tDeleteJob\x12 .curator.api.v1.DeleteJobRequest\x1a!.curator.api.v1.DeleteJobResponse\x12O\n\x08WatchJob\x12\x1f.curator.api.v1.WatchJobRequest\x1a .curator.api.v1.WatchJobResponse0\x01\x12g\n\x10\x44ownloadArtifact\x12\'.curator.api.v1.DownloadArtifactRequest\x1a(.curator.api.v1.DownloadArtifactResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curator.api.v1.jobs_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOB']._serialized_start=134
-  _globals['_JOB']._serialized_end=902
-  _globals['_JOB_STATE']._serialized_start=744
-  _globals['_JOB_STATE']._serialized_end=894
-  _globals['_PROGRESS']._serialized_start=904
-  _globals['_PROGRESS']._serialized_end=994
-  _globals['_ARTIFACT']._serialized_start=996
-  _globals['_ARTIFACT']._serialized_end=1075
-  _globals['_DATASOURCE']._serialized_start=1078
-  _globals['_DATASOURCE']._serialized_end=1242
-  _globals['_HUGGINGFACESOURCE']._serialized_start=1244
-  _globals['_HUGGINGFACESOURCE']._serialized_end=1326
-  _globals['_FILESOURCE']._serialized_start=1328
-  _globals['_FILESOURCE']._serialized_end=1354
-  _globals['_IDENTIFYNEURONSSPEC']._serialized_start=1357
-  _globals['_IDENTIFYNEURONSSPEC']._serialized_end=1543
-  _globals['_FILTERDATASETSPEC']._serialized_start=1546
-  _globals['_FILTERDATASETSPEC']._serialized_end=1690
-  _globals['_LOADMODELSPEC']._serialized_start=1692
-  _globals['_LOADMODELSPEC']._serialized_end=1754
-  _globals['_CREATEJOBREQUEST']._serialized_start=1756
-  _globals['_CREATEJOBREQUEST']._serialized_end=1867
-  _globals['_CREATEJOBRESPONSE']._serialized_start=1869
-  _globals['_CREATEJOBRESPONSE']._serialized_end=1922
-  _globals['_GETJOBREQUEST']._serialized_start=1924
-  _globals['_GETJOBREQUEST']._serialized_end=1953
-  _globals['_GETJOBRESPONSE']._serialized_start=1955
-  _globals['_GETJOBRESPONSE']._serialized_end=2005
-  _globals['_LISTJOBSREQUEST']._serialized_start=2007
-  _globals['_LISTJOBSREQUEST']._serialized_end=2079
-  _globals['_LISTJOBSRESPONSE']._serialized_start=2081
-  _globals['_LISTJOBSRESPONSE']._serialized_end=2159
-  _globals['_CANCELJOBREQUEST']._serialized_start=2161
-  _globals['_CANCELJOBREQUEST']._serialized_end=2193
-  _globals['_CANCELJOBRESPONSE']._serialized_start=2195
-  _globals['_CANCELJOBRESPONSE']._serialized_end=2248
-  _globals['_DELETEJOBREQUEST']._serialized_start=2250
-  _globals['_DELETEJOBREQUEST']._serialized_end=2282
-  _globals['_DELETEJOBRESPONSE']._serialized_start=2284
-  _globals['_DELETEJOBRESPONSE']._serialized_end=2303
-  _globals['_WATCHJOBREQUEST']._serialized_start=2305
-  _globals['_WATCHJOBREQUEST']._serialized_end=2360
-  _globals['_WATCHJOBRESPONSE']._serialized_start=2362
-  _globals['_WATCHJOBRESPONSE']._serialized_end=2414
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=2416
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=2513
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=2515
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=2586
-  _globals['_JOBSERVICE']._serialized_start=2589
-  _globals['_JOBSERVICE']._serialized_end=3185
+  _globals['_JOB']._serialized_start=163
+  _globals['_JOB']._serialized_end=1002
+  _globals['_JOB_STATE']._serialized_start=844
+  _globals['_JOB_STATE']._serialized_end=994
+  _globals['_PROGRESS']._serialized_start=1004
+  _globals['_PROGRESS']._serialized_end=1094
+  _globals['_ARTIFACT']._serialized_start=1096
+  _globals['_ARTIFACT']._serialized_end=1175
+  _globals['_DATASOURCE']._serialized_start=1178
+  _globals['_DATASOURCE']._serialized_end=1390
+  _globals['_HUGGINGFACESOURCE']._serialized_start=1392
+  _globals['_HUGGINGFACESOURCE']._serialized_end=1474
+  _globals['_FILESOURCE']._serialized_start=1476
+  _globals['_FILESOURCE']._serialized_end=1502
+  _globals['_LABELLEDSOURCE']._serialized_start=1504
+  _globals['_LABELLEDSOURCE']._serialized_end=1580
+  _globals['_PROBESPEC']._serialized_start=1583
+  _globals['_PROBESPEC']._serialized_end=1711
+  _globals['_IDENTIFYNEURONSSPEC']._serialized_start=1714
+  _globals['_IDENTIFYNEURONSSPEC']._serialized_end=1905
+  _globals['_BUILDSTUDYSPEC']._serialized_start=1907
+  _globals['_BUILDSTUDYSPEC']._serialized_end=2009
+  _globals['_STUDYGROUP']._serialized_start=2011
+  _globals['_STUDYGROUP']._serialized_end=2068
+  _globals['_FILTERDATASETSPEC']._serialized_start=2071
+  _globals['_FILTERDATASETSPEC']._serialized_end=2273
+  _globals['_LOADMODELSPEC']._serialized_start=2275
+  _globals['_LOADMODELSPEC']._serialized_end=2337
+  _globals['_CREATEJOBREQUEST']._serialized_start=2339
+  _globals['_CREATEJOBREQUEST']._serialized_end=2450
+  _globals['_CREATEJOBRESPONSE']._serialized_start=2452
+  _globals['_CREATEJOBRESPONSE']._serialized_end=2505
+  _globals['_GETJOBREQUEST']._serialized_start=2507
+  _globals['_GETJOBREQUEST']._serialized_end=2536
+  _globals['_GETJOBRESPONSE']._serialized_start=2538
+  _globals['_GETJOBRESPONSE']._serialized_end=2588
+  _globals['_LISTJOBSREQUEST']._serialized_start=2590
+  _globals['_LISTJOBSREQUEST']._serialized_end=2662
+  _globals['_LISTJOBSRESPONSE']._serialized_start=2664
+  _globals['_LISTJOBSRESPONSE']._serialized_end=2742
+  _globals['_CANCELJOBREQUEST']._serialized_start=2744
+  _globals['_CANCELJOBREQUEST']._serialized_end=2776
+  _globals['_CANCELJOBRESPONSE']._serialized_start=2778
+  _globals['_CANCELJOBRESPONSE']._serialized_end=2831
+  _globals['_DELETEJOBREQUEST']._serialized_start=2833
+  _globals['_DELETEJOBREQUEST']._serialized_end=2865
+  _globals['_DELETEJOBRESPONSE']._serialized_start=2867
+  _globals['_DELETEJOBRESPONSE']._serialized_end=2886
+  _globals['_WATCHJOBREQUEST']._serialized_start=2888
+  _globals['_WATCHJOBREQUEST']._serialized_end=2943
+  _globals['_WATCHJOBRESPONSE']._serialized_start=2945
+  _globals['_WATCHJOBRESPONSE']._serialized_end=2997
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=2999
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=3096
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=3098
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=3169
+  _globals['_JOBSERVICE']._serialized_start=3172
+  _globals['_JOBSERVICE']._serialized_end=3768
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 import datetime
 
+from curator.api.v1 import common_pb2 as _common_pb2
 from curator.api.v1 import scoring_pb2 as _scoring_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
@@ -13,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("name", "uid", "revision", "state", "error", "progress", "create_time", "start_time", "end_time", "expire_time", "identify_neurons", "filter_dataset", "load_model", "artifacts", "neuron_set")
+    __slots__ = ("name", "uid", "revision", "state", "error", "progress", "create_time", "start_time", "end_time", "expire_time", "identify_neurons", "filter_dataset", "load_model", "build_study", "artifacts", "neuron_sets", "model")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Job.State]
@@ -43,8 +44,10 @@ class Job(_message.Message):
     IDENTIFY_NEURONS_FIELD_NUMBER: _ClassVar[int]
     FILTER_DATASET_FIELD_NUMBER: _ClassVar[int]
     LOAD_MODEL_FIELD_NUMBER: _ClassVar[int]
+    BUILD_STUDY_FIELD_NUMBER: _ClassVar[int]
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
-    NEURON_SET_FIELD_NUMBER: _ClassVar[int]
+    NEURON_SETS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     revision: int
@@ -58,9 +61,11 @@ class Job(_message.Message):
     identify_neurons: IdentifyNeuronsSpec
     filter_dataset: FilterDatasetSpec
     load_model: LoadModelSpec
+    build_study: BuildStudySpec
     artifacts: _containers.RepeatedCompositeFieldContainer[Artifact]
-    neuron_set: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[Job.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identify_neurons: _Optional[_Union[IdentifyNeuronsSpec, _Mapping]] = ..., filter_dataset: _Optional[_Union[FilterDatasetSpec, _Mapping]] = ..., load_model: _Optional[_Union[LoadModelSpec, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., neuron_set: _Optional[str] = ...) -> None: ...
+    neuron_sets: _containers.RepeatedScalarFieldContainer[str]
+    model: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[Job.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identify_neurons: _Optional[_Union[IdentifyNeuronsSpec, _Mapping]] = ..., filter_dataset: _Optional[_Union[FilterDatasetSpec, _Mapping]] = ..., load_model: _Optional[_Union[LoadModelSpec, _Mapping]] = ..., build_study: _Optional[_Union[BuildStudySpec, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., neuron_sets: _Optional[_Iterable[str]] = ..., model: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("done", "total", "unit", "stage", "checkpointed")
@@ -89,16 +94,18 @@ class Artifact(_message.Message):
     def __init__(self, name: _Optional[str] = ..., media_type: _Optional[str] = ..., byte_size: _Optional[int] = ..., sha256: _Optional[bytes] = ...) -> None: ...
 
 class DataSource(_message.Message):
-    __slots__ = ("hugging_face", "files", "text_field", "id_field")
+    __slots__ = ("hugging_face", "files", "documents", "text_field", "id_field")
     HUGGING_FACE_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_FIELD_NUMBER: _ClassVar[int]
     hugging_face: HuggingFaceSource
     files: FileSource
+    documents: _common_pb2.Documents
     text_field: str
     id_field: str
-    def __init__(self, hugging_face: _Optional[_Union[HuggingFaceSource, _Mapping]] = ..., files: _Optional[_Union[FileSource, _Mapping]] = ..., text_field: _Optional[str] = ..., id_field: _Optional[str] = ...) -> None: ...
+    def __init__(self, hugging_face: _Optional[_Union[HuggingFaceSource, _Mapping]] = ..., files: _Optional[_Union[FileSource, _Mapping]] = ..., documents: _Optional[_Union[_common_pb2.Documents, _Mapping]] = ..., text_field: _Optional[str] = ..., id_field: _Optional[str] = ...) -> None: ...
 
 class HuggingFaceSource(_message.Message):
     __slots__ = ("repo", "revision", "config", "split")
@@ -118,33 +125,79 @@ class FileSource(_message.Message):
     uris: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, uris: _Optional[_Iterable[str]] = ...) -> None: ...
 
-class IdentifyNeuronsSpec(_message.Message):
-    __slots__ = ("model", "positive", "negative", "max_neurons", "seed", "neuron_set_id")
-    MODEL_FIELD_NUMBER: _ClassVar[int]
-    POSITIVE_FIELD_NUMBER: _ClassVar[int]
-    NEGATIVE_FIELD_NUMBER: _ClassVar[int]
-    MAX_NEURONS_FIELD_NUMBER: _ClassVar[int]
+class LabelledSource(_message.Message):
+    __slots__ = ("domain", "source")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    source: DataSource
+    def __init__(self, domain: _Optional[str] = ..., source: _Optional[_Union[DataSource, _Mapping]] = ...) -> None: ...
+
+class ProbeSpec(_message.Message):
+    __slots__ = ("sources", "tokens_per_domain", "seed", "sketch_dimensions")
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_DOMAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
-    NEURON_SET_ID_FIELD_NUMBER: _ClassVar[int]
-    model: str
-    positive: DataSource
-    negative: DataSource
-    max_neurons: int
+    SKETCH_DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
+    sources: _containers.RepeatedCompositeFieldContainer[LabelledSource]
+    tokens_per_domain: int
     seed: int
+    sketch_dimensions: int
+    def __init__(self, sources: _Optional[_Iterable[_Union[LabelledSource, _Mapping]]] = ..., tokens_per_domain: _Optional[int] = ..., seed: _Optional[int] = ..., sketch_dimensions: _Optional[int] = ...) -> None: ...
+
+class IdentifyNeuronsSpec(_message.Message):
+    __slots__ = ("model", "peers", "probe", "targets", "max_neurons", "rosetta_rule", "neuron_set_id", "study")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    MAX_NEURONS_FIELD_NUMBER: _ClassVar[int]
+    ROSETTA_RULE_FIELD_NUMBER: _ClassVar[int]
+    NEURON_SET_ID_FIELD_NUMBER: _ClassVar[int]
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    peers: _containers.RepeatedScalarFieldContainer[str]
+    probe: ProbeSpec
+    targets: _containers.RepeatedScalarFieldContainer[str]
+    max_neurons: int
+    rosetta_rule: str
     neuron_set_id: str
-    def __init__(self, model: _Optional[str] = ..., positive: _Optional[_Union[DataSource, _Mapping]] = ..., negative: _Optional[_Union[DataSource, _Mapping]] = ..., max_neurons: _Optional[int] = ..., seed: _Optional[int] = ..., neuron_set_id: _Optional[str] = ...) -> None: ...
+    study: str
+    def __init__(self, model: _Optional[str] = ..., peers: _Optional[_Iterable[str]] = ..., probe: _Optional[_Union[ProbeSpec, _Mapping]] = ..., targets: _Optional[_Iterable[str]] = ..., max_neurons: _Optional[int] = ..., rosetta_rule: _Optional[str] = ..., neuron_set_id: _Optional[str] = ..., study: _Optional[str] = ...) -> None: ...
+
+class BuildStudySpec(_message.Message):
+    __slots__ = ("groups", "probe")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[StudyGroup]
+    probe: ProbeSpec
+    def __init__(self, groups: _Optional[_Iterable[_Union[StudyGroup, _Mapping]]] = ..., probe: _Optional[_Union[ProbeSpec, _Mapping]] = ...) -> None: ...
+
+class StudyGroup(_message.Message):
+    __slots__ = ("label", "model", "peers")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    model: str
+    peers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, label: _Optional[str] = ..., model: _Optional[str] = ..., peers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FilterDatasetSpec(_message.Message):
-    __slots__ = ("input", "filter", "output_uri", "resume")
+    __slots__ = ("input", "filter", "output_uri", "resume", "keep_fraction", "token_budget")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_URI_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_BUDGET_FIELD_NUMBER: _ClassVar[int]
     input: DataSource
     filter: _scoring_pb2.FilterConfig
     output_uri: str
     resume: bool
-    def __init__(self, input: _Optional[_Union[DataSource, _Mapping]] = ..., filter: _Optional[_Union[_scoring_pb2.FilterConfig, _Mapping]] = ..., output_uri: _Optional[str] = ..., resume: bool = ...) -> None: ...
+    keep_fraction: float
+    token_budget: int
+    def __init__(self, input: _Optional[_Union[DataSource, _Mapping]] = ..., filter: _Optional[_Union[_scoring_pb2.FilterConfig, _Mapping]] = ..., output_uri: _Optional[str] = ..., resume: bool = ..., keep_fraction: _Optional[float] = ..., token_budget: _Optional[int] = ...) -> None: ...
 
 class LoadModelSpec(_message.Message):
     __slots__ = ("repo", "revision", "dtype")

@@ -77,7 +77,8 @@ class JobServiceServicer(object):
     """
 
     def CreateJob(self, request, context):
-        """Returns at once with a pending job.
+        """Returns at once with a pending job. Every spec but `load_model`, which CatalogService.LoadModel starts, for it asks for
+        another scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,21 +99,22 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """Asks a job to stop. Idempotent, best effort; a checkpoint is kept.
+        """Asks a job to stop. Idempotent, best effort: a job that ends first stays as it ended. What it has finished is kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteJob(self, request, context):
-        """Forgets a finished job and its artifacts.
+        """Forgets a job that has ended, and its artifacts. What it added to the catalog stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """Every revision of a job, in order, without gaps, resumable by revision.
+        """Every revision of a job after a given one, in order, without gaps, until the job has ended. The stream may end early with
+        UNAVAILABLE; then watch again after the last revision seen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,5 +1,7 @@
 """Gathers what the artifacts say into the inputs of a report; the composition of neuron set, study and report.
 
+The command line and the server's jobs write their reports here.
+
 Nothing is measured here but the contexts of the shown neurons (``neuronset.evidence``). Cost: seconds. It does not draw.
 """
 
@@ -90,6 +92,23 @@ def write_neuron_set_report(
             if row["kept_share"] > 0
         ),
         files=tuple(files),
+    )
+    return write_report(inputs, out)
+
+
+def write_study_report(study: Study, corpus: ProbeCorpus, out: Path) -> ReportPaths:
+    """Write the report of a scaling study that justifies no neuron set yet; the model is the largest anchor."""
+    largest = study.points[-1]
+    inputs = ReportInputs(
+        title="Scaling of Rosetta neurons",
+        created=study.created,
+        target_domain=", ".join(corpus.domains),
+        model=ModelRef(name=largest.anchor, fingerprint=study.model_fingerprints.get(largest.anchor, "")),
+        peers=tuple(ModelRef(name=name, fingerprint=study.model_fingerprints.get(name, "")) for name in largest.peers),
+        probe=ProbeSummary(fingerprint=corpus.fingerprint, spans=dict(corpus.spans_per_domain)),
+        seeds=dict(study.seeds),
+        versions=_versions(),
+        study=study,
     )
     return write_report(inputs, out)
 

@@ -1,0 +1,117 @@
+"""JobService: unpack the request, ask the desk, the runner or the store, pack the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from itertools import accumulate
+from typing import Any
+
+import grpc
+
+from curator.api.v1 import jobs_pb2, jobs_pb2_grpc
+from curator.errors import ConfigError
+from curator_server.calls import StatusError
+from curator_server.jobs.artifacts import pieces
+from curator_server.jobs.desk import Desk, Wanted, job_filter
+from curator_server.jobs.hub import Hub
+from curator_server.jobs.runner import Runner
+from curator_server.jobs.store import ENDED, Job, Store
+from curator_server.paging import page_size, place_of, token_of
+
+_Context = grpc.aio.ServicerContext
+_PAGE_BYTES = 2 << 20
+_GOING = "The server is going away; watch again after the last revision seen."
+
+
+class JobServicer(jobs_pb2_grpc.JobServiceServicer):
+    """The jobs of one server."""
+
+    def __init__(self, desk: Desk, runner: Runner, store: Store, hub: Hub) -> None:
+        self._desk, self._runner, self._store, self._hub = desk, runner, store, hub
+
+    async def CreateJob(self, request: jobs_pb2.CreateJobRequest, context: _Context) -> jobs_pb2.CreateJobResponse:
+        """A pending job."""
+        if request.job.WhichOneof("spec") == "load_model":
+            raise ConfigError(
+                "Models are loaded by CatalogService.LoadModel, which asks for the scope admin; call that."
+            )
+        job = Job()
+        job.CopyFrom(request.job)
+        job.ClearField("model")
+        wanted = Wanted(job, request.job_id, request.request_id, request.validate_only)
+        return jobs_pb2.CreateJobResponse(job=await self._desk.create(wanted))
+
+    async def GetJob(self, request: jobs_pb2.GetJobRequest, context: _Context) -> jobs_pb2.GetJobResponse:
+        """One job."""
+        return jobs_pb2.GetJobResponse(job=await asyncio.to_thread(self._store.get, request.name))
+
+    async def ListJobs(self, request: jobs_pb2.ListJobsRequest, context: _Context) -> jobs_pb2.ListJobsResponse:
+        """One page of jobs, newest first."""
+        state, kind = job_filter(request.filter)
+        size, before = page_size(request.page_size), _before(request.page_token, request.filter)
+        found = await asyncio.to_thread(self._store.page, size + 1, before, state=state, kind=kind)
+        shown = found[: min(size, _that_fit(found))]
+        following = token_of(json.dumps([shown[-1][0], request.filter])) if len(found) > len(shown) else ""
+        return jobs_pb2.ListJobsResponse(jobs=[job for _, job in shown], next_page_token=following)
+
+    async def CancelJob(self, request: jobs_pb2.CancelJobRequest, context: _Context) -> jobs_pb2.CancelJobResponse:
+        """The job, asked to stop."""
+        return jobs_pb2.CancelJobResponse(job=await self._runner.cancel(request.name))
+
+    async def DeleteJob(self, request: jobs_pb2.DeleteJobRequest, context: _Context) -> jobs_pb2.DeleteJobResponse:
+        """Nothing, when the job is gone."""
+        await self._desk.delete(request.name)
+        return jobs_pb2.DeleteJobResponse()
+
+    async def WatchJob(
+        self, request: jobs_pb2.WatchJobRequest, context: _Context
+    ) -> AsyncIterator[jobs_pb2.WatchJobResponse]:
+        """Every revision after the given one, until the job has ended."""
+        job = await asyncio.to_thread(self._store.get, request.name)
+        if request.after_revision > job.revision:
+            raise ConfigError(f"{request.name} has no revision {request.after_revision} yet; it is at {job.revision}.")
+        after = request.after_revision or job.revision - 1
+        with self._hub.watching(job.uid) as bell:
+            while True:
+                bell.clear()
+                for revision in await asyncio.to_thread(self._store.revisions, job.uid, after):
+                    yield jobs_pb2.WatchJobResponse(job=revision)
+                    job, after = revision, revision.revision
+                if job.state in ENDED:
+                    return
+                if self._hub.closed:
+                    raise StatusError(grpc.StatusCode.UNAVAILABLE, _GOING)
+                if after == (await asyncio.to_thread(self._store.get, request.name)).revision:
+                    await bell.wait()
+
+    async def DownloadArtifact(
+        self, request: jobs_pb2.DownloadArtifactRequest, context: _Context
+    ) -> AsyncIterator[jobs_pb2.DownloadArtifactResponse]:
+        """The bytes of an artifact, in pieces."""
+        job = await asyncio.to_thread(self._store.get, request.job)
+        place = await asyncio.to_thread(self._store.place, request.job)
+        async for piece in pieces(job, place, request):
+            yield piece
+
+
+def _that_fit(found: list[tuple[int, Job]]) -> int:
+    """How many of the first jobs go into one message; a job with many shards is large."""
+    sizes = accumulate(job.ByteSize() for _, job in found)
+    return max(1, sum(size <= _PAGE_BYTES for size in sizes))
+
+
+def _before(token: str, filter_: str) -> int:
+    """The number that a page token says to begin below; 0 without one. Raises ConfigError for another list's token."""
+    if not token:
+        return 0
+    try:
+        found: Any = json.loads(place_of(token))
+    except ValueError:
+        found = None
+    match found:
+        case [int(number), str(same)] if same == filter_ and number > 0:
+            return number
+        case _:
+            raise ConfigError("The page_token is not one of this list's; start again without it.")
