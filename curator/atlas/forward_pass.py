@@ -288,9 +288,9 @@ def run_pass(
 
 
 def batches_of(backbone: Backbone, chunk: ChunkSpans) -> Iterator[MicroBatch]:
-    """The micro-batches of a chunk, as large as memory and caches like them."""
+    """The micro-batches of a chunk, at most as large as memory and caches like them, and much alike for lanes that keep step."""
     widest = max(site.width for site in backbone.sites)
-    return micro_batches(chunk.windows, fitting_budget(widest, backbone.device))
+    return micro_batches(chunk.windows, fitting_budget(widest, backbone.device), even=True)
 
 
 def _resume(work: _Pass) -> None:

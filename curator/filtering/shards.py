@@ -4,17 +4,19 @@
     .parquet    zstd, row groups of 1,000 rows, one fixed schema with the metadata as a JSON string
     .arrow      an Arrow stream of the same schema in batches of 1,000 rows, as ``save_to_disk`` of ``datasets`` writes them
 
-Cost: zstd level 3, and one more read of the compressed file for its SHA-256. Parquet bytes also depend on the pyarrow version,
-which it writes into the footer. It does not know which rows belong together: see ``packing``.
+Cost: zstd level 3, and one more read of the compressed file for its SHA-256. Memory: a block of rows. Parquet bytes also depend
+on the pyarrow version, which it writes into the footer. It does not know which rows belong together: see ``packing``.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, Literal
 
 import zstandard
@@ -27,7 +29,8 @@ ShardFormat = Literal["jsonl", "parquet", "arrow"]
 SUFFIXES: dict[ShardFormat, str] = {"jsonl": ".jsonl.zst", "parquet": ".parquet", "arrow": ".arrow"}
 DEFAULT_SHARD_BYTES = 128 << 20
 _ZSTD_LEVEL = 3
-_ROW_GROUP = 1_000
+ROWS_AT_A_TIME = 1_000
+"""Rows of a block; a row group of Parquet, a batch of Arrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,45 +54,41 @@ def describe(path: Path, root: Path, *, documents: int = 0, tokens: int = 0) -> 
     return ShardInfo(name, documents, tokens, path.stat().st_size, fingerprint.of_file(path))
 
 
-def write_rows(handle: IO[bytes], rows: Sequence[Row], kind: ShardFormat, targets: Sequence[str]) -> None:
-    """Write the rows of one shard in one format; columnar formats have one schema for all shards of a job."""
+Add = Callable[[Sequence[Row]], None]
+
+
+@contextmanager
+def open_shard(handle: IO[bytes], kind: ShardFormat, targets: Sequence[str]) -> Iterator[Add]:
+    """Write a shard in one format, block by block; columnar formats have one schema for all shards of a job.
+
+    Blocks of 1,000 rows, but for the last, give the bytes that any other call with such blocks gives. When the block ends
+    without an error the shard is complete.
+    """
     if kind == "jsonl":
-        write_jsonl(handle, [to_line(to_record(row)) for row in rows])
-    elif kind == "parquet":
-        _write_parquet(handle, rows, targets)
-    else:
-        _write_arrow(handle, rows, targets)
-
-
-def write_jsonl(handle: IO[bytes], lines: Sequence[bytes]) -> None:
-    """Write lines as one zstd frame that states its content size and ends in a checksum."""
-    compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True, write_content_size=True)
-    with compressor.stream_writer(handle, size=sum(map(len, lines)), closefd=False) as stream:
-        for line in lines:
-            stream.write(line)
-
-
-def _write_parquet(handle: IO[bytes], rows: Sequence[Row], targets: Sequence[str]) -> None:
+        with _open_jsonl(handle) as add:
+            yield add
+        return
     pyarrow, parquet = load_pyarrow()
     schema = shard_schema(pyarrow, targets)
     options = {"compression": "zstd", "compression_level": _ZSTD_LEVEL}
-    with parquet.ParquetWriter(handle, schema, **options) as writer:
-        for batch in _batches(pyarrow, rows, schema):
-            writer.write_batch(batch)
+    columnar = kind == "parquet"
+    opened = parquet.ParquetWriter(handle, schema, **options) if columnar else pyarrow.ipc.new_stream(handle, schema)
+    with opened as writer:
+        yield lambda rows: writer.write_batch(
+            pyarrow.RecordBatch.from_pylist([_columns_of(row) for row in rows], schema=schema)
+        )
 
 
-def _write_arrow(handle: IO[bytes], rows: Sequence[Row], targets: Sequence[str]) -> None:
-    pyarrow, _ = load_pyarrow()
-    schema = shard_schema(pyarrow, targets)
-    with pyarrow.ipc.new_stream(handle, schema) as writer:
-        for batch in _batches(pyarrow, rows, schema):
-            writer.write_batch(batch)
-
-
-def _batches(pyarrow: Any, rows: Sequence[Row], schema: Any) -> Iterator[Any]:
-    for start in range(0, len(rows), _ROW_GROUP):
-        columns = [_columns_of(row) for row in rows[start : start + _ROW_GROUP]]
-        yield pyarrow.RecordBatch.from_pylist(columns, schema=schema)
+@contextmanager
+def _open_jsonl(handle: IO[bytes]) -> Iterator[Add]:
+    """One zstd frame that states its content size, for which the lines wait in an unnamed file, and ends in a checksum."""
+    beside = Path(handle.name).parent if isinstance(getattr(handle, "name", None), str) else None
+    with TemporaryFile(dir=beside) as lines:
+        yield lambda rows: lines.writelines(to_line(to_record(row)) for row in rows)
+        size = lines.tell()
+        lines.seek(0)
+        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True, write_content_size=True)
+        compressor.copy_stream(lines, handle, size=size)
 
 
 def shard_schema(pyarrow: Any, targets: Sequence[str]) -> Any:
@@ -149,7 +148,7 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     pyarrow, parquet = load_pyarrow()
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_ROW_GROUP):
+            for batch in file.iter_batches(batch_size=ROWS_AT_A_TIME):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise ArtifactError(f"{path} is damaged; run the filter again into a new folder.") from error

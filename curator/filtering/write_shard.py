@@ -5,13 +5,13 @@ every format; then the shard's ledger entry commits it. Shards that begin in the
 entry of its own, so no piece is read more than twice for what is kept, and twice for what is rejected. Every document is
 compared with the id and the hash that it was scored under: a source that changed meanwhile is refused, never mixed in.
 
-Memory: the rows of one shard as documents and again in the format being written, about three times the target size. It does
-not know policies.
+Memory: the scores of a piece and a thousand rows. It does not know policies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import groupby, islice
 from operator import itemgetter
@@ -32,12 +32,10 @@ from curator.filtering.rows import Row
 from curator.filtering.run_shard import Report, score_step
 from curator.filtering.score_file import read_score_file, scores_of, text_hash
 from curator.filtering.selection import Selection
-from curator.filtering.shards import SUFFIXES, describe, write_rows
+from curator.filtering.shards import ROWS_AT_A_TIME, SUFFIXES, describe, open_shard
 from curator.filtering.windows import Window, documents_of
 from curator.records import Document, Rejection, Score
 from curator.text.pieces import Piece
-
-_BLOCK = 1_000
 
 
 def shard_step(job: Job, selection: Selection, place: int) -> tuple[str, str]:
@@ -62,7 +60,7 @@ def write_shards(job: Job, selection: Selection, places: Sequence[int], report: 
     found = {place: ledger.find(*shard_step(job, selection, place)) for place in places}
     missing = [place for place, record in found.items() if record is None]
     for place, rows in groupby(_rows_of_shards(job, selection, missing), key=itemgetter(0)):
-        record = _write_one(job, selection, place, [row for _, row in rows])
+        record = _write_one(job, selection, place, (row for _, row in rows))
         found[place] = ledger.commit(record)
         report(record.rows, record.tokens)
     done = [record for record in found.values() if record is not None]
@@ -71,19 +69,26 @@ def write_shards(job: Job, selection: Selection, places: Sequence[int], report: 
     return done
 
 
-def _write_one(job: Job, selection: Selection, place: int, rows: list[Row]) -> ShardRecord:
+def _write_one(job: Job, selection: Selection, place: int, rows: Iterator[Row]) -> ShardRecord:
     shard = selection.shards[place]
-    if len(rows) != shard.rows:
-        raise FingerprintError(f"Of {shard.rows} rows to be written {len(rows)} were found; the input changed.")
     step, inputs = shard_step(job, selection, place)
-    tokens = sum(row.shown.tokens for row in rows if row.shown)
-    files = []
-    for kind in job.plan.options.formats:
-        path = job.work / shard.kind / f"{step}{SUFFIXES[kind]}"
-        with atomic_file(path) as handle:
-            write_rows(handle, rows, kind, job.targets)
-        files.append(describe(path, job.work, documents=len(rows), tokens=tokens))
-    return ShardRecord(step=step, inputs=inputs, files=tuple(files), rows=len(rows), documents=len(rows), tokens=tokens)
+    formats = job.plan.options.formats
+    paths = [job.work / shard.kind / f"{step}{SUFFIXES[kind]}" for kind in formats]
+    count = tokens = 0
+    with ExitStack() as stack:
+        adds = [
+            stack.enter_context(open_shard(stack.enter_context(atomic_file(path)), kind, job.targets))
+            for kind, path in zip(formats, paths, strict=True)
+        ]
+        while block := list(islice(rows, ROWS_AT_A_TIME)):
+            for add in adds:
+                add(block)
+            count += len(block)
+            tokens += sum(row.shown.tokens for row in block if row.shown)
+        if count != shard.rows:
+            raise FingerprintError(f"Of {shard.rows} rows to be written {count} were found; the input changed.")
+    files = [describe(path, job.work, documents=count, tokens=tokens) for path in paths]
+    return ShardRecord(step=step, inputs=inputs, files=tuple(files), rows=count, documents=count, tokens=tokens)
 
 
 def _rows_of_shards(job: Job, selection: Selection, places: Sequence[int]) -> Iterator[tuple[int, Row]]:
@@ -132,9 +137,9 @@ def _units_of_piece(
     """Each wanted unit as its first row and what the score file says of its rows; 1,000 units are read at a time."""
     by_window = job.plan.policy.windows == "window"
     ends = np.searchsorted(record_R, record_R[wanted_W], side="right")
-    for begin in range(0, wanted_W.size, _BLOCK):
-        rows_B = wanted_W[begin : begin + _BLOCK].tolist()
-        ends_B = [row + 1 for row in rows_B] if by_window else ends[begin : begin + _BLOCK].tolist()
+    for begin in range(0, wanted_W.size, ROWS_AT_A_TIME):
+        rows_B = wanted_W[begin : begin + ROWS_AT_A_TIME].tolist()
+        ends_B = [row + 1 for row in rows_B] if by_window else ends[begin : begin + ROWS_AT_A_TIME].tolist()
         indices = [index for row, end in zip(rows_B, ends_B, strict=True) for index in range(row, end)]
         found = iter(table.take(pa.array(indices, pa.int64())).to_pylist())
         for row, end in zip(rows_B, ends_B, strict=True):

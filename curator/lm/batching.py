@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -127,19 +128,20 @@ def fitting_budget(widest: int, device: torch.device) -> int:
     return min(_MOST_TOKENS, max(_FEWEST_TOKENS, fitting))
 
 
-def micro_batches(items: Sequence[Window], token_budget: int = DEFAULT_TOKEN_BUDGET) -> Iterator[MicroBatch]:
+def micro_batches(
+    items: Sequence[Window], token_budget: int = DEFAULT_TOKEN_BUDGET, *, even: bool = False
+) -> Iterator[MicroBatch]:
     """Batches of windows of similar length, the longest first, each at most ``token_budget`` tokens with its padding.
 
     The longest come first so that memory runs out at once or never. A single window over the budget is a batch of its own.
-    The order depends on nothing but the lengths; put results back by ``MicroBatch.indices``.
+    The order depends on nothing but the lengths; put results back by ``MicroBatch.indices``. With ``even`` the budget is lowered
+    as far as there are as many batches, so that no small one is left over: for threads that keep step.
     """
     order = sorted(range(len(items)), key=lambda index: (-len(items[index]), index))
     lengths = [len(items[index]) for index in order]
-    at = 0
-    while at < len(order):
-        end = _batch_end(lengths, at, token_budget)
-        yield _pad(items, order[at:end], lengths[at])
-        at = end
+    budget = _even_budget(lengths, token_budget) if even else token_budget
+    for start, end in pairwise([0, *_ends(lengths, budget)]):
+        yield _pad(items, order[start:end], lengths[start])
 
 
 def padding_ratio(batches: Iterable[MicroBatch]) -> float:
@@ -149,6 +151,26 @@ def padding_ratio(batches: Iterable[MicroBatch]) -> float:
         real += batch.tokens
         positions += batch.input_ids.numel()
     return 1.0 - real / positions if positions else 0.0
+
+
+def _ends(lengths: Sequence[int], token_budget: int) -> list[int]:
+    """Ends of all batches in falling ``lengths``."""
+    ends: list[int] = []
+    at = 0
+    while at < len(lengths):
+        at = _batch_end(lengths, at, token_budget)
+        ends.append(at)
+    return ends
+
+
+def _even_budget(lengths: Sequence[int], token_budget: int) -> int:
+    """About the smallest budget that makes no more batches, by halving."""
+    most = len(_ends(lengths, token_budget))
+    low, high = sum(lengths) // max(1, most), token_budget
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(_ends(lengths, middle)) <= most else (middle + 1, high)
+    return high
 
 
 def _batch_end(lengths: Sequence[int], at: int, token_budget: int) -> int:

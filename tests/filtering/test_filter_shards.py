@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from curator.errors import ArtifactError
 from curator.filtering.packing import Packer
 from curator.filtering.rows import Row, metadata_of, to_line, to_record, user_record
-from curator.filtering.shards import SUFFIXES, read_shard, write_jsonl, write_rows
+from curator.filtering.shards import ROWS_AT_A_TIME, SUFFIXES, open_shard, read_shard
 from curator.records import Document, Score
 
 FORMATS = list(SUFFIXES)
@@ -24,10 +24,16 @@ def row(number, *, kept=True, targets=("law",), **metadata):
     return Row(document, scores, targets[0], "") if kept else Row(document, scores, "", "below_threshold")
 
 
+def write(handle, rows, kind, targets):
+    with open_shard(handle, kind, targets) as add:
+        for start in range(0, len(rows), ROWS_AT_A_TIME):
+            add(rows[start : start + ROWS_AT_A_TIME])
+
+
 def written(path, rows, kind, targets=("law",)):
     path = path / f"shard{SUFFIXES[kind]}"
     with path.open("wb") as handle:
-        write_rows(handle, rows, kind, targets)
+        write(handle, rows, kind, targets)
     return path
 
 
@@ -100,11 +106,12 @@ def test_a_shard_is_the_same_bytes_every_time(tmp_path, kind):
 
 
 def test_a_jsonl_shard_states_its_size_and_carries_a_checksum():
-    buffer = io.BytesIO()
-    write_jsonl(buffer, [b'{"a":1}\n', b'{"a":2}\n'])
+    buffer, rows = io.BytesIO(), [row(1), row(2)]
+    write(buffer, rows, "jsonl", ("law",))
+    lines = b"".join(to_line(to_record(one)) for one in rows)
     parameters = zstandard.get_frame_parameters(buffer.getvalue())
-    assert (parameters.content_size, parameters.has_checksum) == (16, True)
-    assert zstandard.ZstdDecompressor().decompress(buffer.getvalue()) == b'{"a":1}\n{"a":2}\n'
+    assert (parameters.content_size, parameters.has_checksum) == (len(lines), True)
+    assert zstandard.ZstdDecompressor().decompress(buffer.getvalue()) == lines
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -131,11 +131,11 @@ def test_a_window_without_room_is_refused(longest: int, skip: int) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(lengths=st.lists(st.integers(1, 40), max_size=60), budget=st.integers(1, 200))
-def test_batches_hold_each_window_once_within_the_budget(lengths: list[int], budget: int) -> None:
+@given(lengths=st.lists(st.integers(1, 40), max_size=60), budget=st.integers(1, 200), even=st.booleans())
+def test_batches_hold_each_window_once_within_the_budget(lengths: list[int], budget: int, even: bool) -> None:
     items = [_window(length) for length in lengths]
     restored: dict[int, list[int]] = {}
-    for batch in micro_batches(items, budget):
+    for batch in micro_batches(items, budget, even=even):
         assert batch.input_ids.shape == batch.attention_mask.shape == (len(batch.indices), batch.input_ids.shape[1])
         assert batch.input_ids.numel() <= budget or len(batch.indices) == 1
         for row, index in enumerate(batch.indices):
@@ -149,6 +149,19 @@ def test_batches_hold_each_window_once_within_the_budget(lengths: list[int], bud
 def test_batching_depends_on_nothing_but_lengths() -> None:
     items = [_window(length) for length in (3, 9, 3, 7, 9)]
     assert [batch.indices for batch in micro_batches(items, 18)] == [(1, 4), (3,), (0, 2)]
+
+
+@settings(deadline=None, max_examples=50)
+@given(lengths=st.lists(st.integers(1, 40), max_size=60), budget=st.integers(40, 400))
+def test_even_batches_are_as_many(lengths: list[int], budget: int) -> None:
+    items = [_window(length) for length in lengths]
+    assert len(list(micro_batches(items, budget, even=True))) <= len(list(micro_batches(items, budget)))
+
+
+def test_even_batches_leave_no_small_one_over() -> None:
+    items = [_window(10)] * 21
+    assert [len(batch.indices) for batch in micro_batches(items, 100)] == [10, 10, 1]
+    assert [len(batch.indices) for batch in micro_batches(items, 100, even=True)] == [7, 7, 7]
 
 
 def test_sorting_by_length_saves_most_padding() -> None:
