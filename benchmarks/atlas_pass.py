@@ -112,7 +112,7 @@ def zoo_rows(quick: bool) -> Iterator[Row]:
 
 def true_size_rows(quick: bool) -> Iterator[Row]:
     """``atlas_over_forward_true_size`` over random weights in the shapes of Pythia-160M, GPT-2 and OPT-125M."""
-    spans, rounds = (1_200, 1) if quick else (40_000, 2)
+    spans, rounds = (1_200, 1) if quick else (32_000, 2)
     settings = AtlasSettings(sketch_dimensions=256, held_back_spans=256)
     corpus = probe(spans, max_document_spans=256)
     found = {}

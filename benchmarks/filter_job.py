@@ -85,7 +85,7 @@ class MadeUpFactory:
 def job_rows(quick: bool) -> Iterator[Row]:
     """All three rows."""
     with scratch() as folder:
-        yield _workers_row(folder, 60 if quick else 3_000)
+        yield _workers_row(folder, 60 if quick else 8_000)
         few, many = (2_000, 20_000) if quick else (10_000, 1_000_000)
         peaks = {}
         for count in (few, many):

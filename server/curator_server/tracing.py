@@ -38,7 +38,7 @@ _OUR_FAULT = frozenset(
 def call_spans(provider: TracerProvider | None = None) -> CallSpans | None:
     """What makes the spans, of the process's provider unless one is given; None without opentelemetry-api."""
     try:
-        from opentelemetry import propagate, trace
+        from opentelemetry import context, propagate, trace
     except ImportError:
         return None
     tracer = trace.get_tracer("curator_server", tracer_provider=provider)
@@ -56,8 +56,13 @@ def call_spans(provider: TracerProvider | None = None) -> CallSpans | None:
             if code in _OUR_FAULT:
                 span.set_status(trace.StatusCode.ERROR, code.name)
 
-        # An aborted call is no exception of ours, and one that is ours has its traceback in the log.
-        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        # gRPC runs every call in a task of its own, so there is nothing to detach; and a stream that its client has left may be
+        # closed by another task, where it could not be. No exception is recorded: an aborted call is none of ours, and one
+        # that is ours has its traceback in the log.
+        context.attach(trace.set_span_in_context(span, parent))
+        try:
             yield ended
+        finally:
+            span.end()
 
     return span_of

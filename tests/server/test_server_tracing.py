@@ -1,3 +1,4 @@
+import asyncio
 import sys
 import time
 
@@ -5,6 +6,7 @@ import grpc
 import pytest
 from curator_server import app
 from curator_server.app import running_server
+from curator_server.calls import Call
 from curator_server.tracing import call_spans
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -66,3 +68,23 @@ def test_with_the_extra_alone_nothing_is_recorded_and_calls_work():
     with running_server(SETTINGS, [LetterScorer()]) as address, grpc.insecure_channel(address) as channel:
         stub = catalog_pb2_grpc.CatalogServiceStub(channel)
         assert stub.GetServerInfo(catalog_pb2.GetServerInfoRequest(), timeout=TIMEOUT).version
+
+
+def test_a_stream_that_is_closed_by_another_task_ends_its_span_without_a_word(exporter, caplog):
+    span_of = app.call_spans()
+
+    async def stream():
+        with span_of(Call("/curator.api.v1.JobService/WatchJob", "r1"), ()) as ended:
+            try:
+                yield 1
+            finally:
+                ended(grpc.StatusCode.CANCELLED)
+
+    async def left():
+        answers = stream()
+        await asyncio.create_task(anext(answers))
+        await asyncio.create_task(answers.aclose())
+
+    asyncio.run(left())
+    assert [span.name for span in exporter.get_finished_spans()] == ["curator.api.v1.JobService/WatchJob"]
+    assert not caplog.records
