@@ -15,7 +15,7 @@ from curator.filtering.evaluation import kept_ids
 from curator.filtering.output import load_manifest, verify_output
 from curator.neuronset.artifact import load_neuron_set
 from curator.serving import SetShelf
-from tests.cli.cli_world import DOMAINS, curator
+from tests.cli.cli_world import DOMAINS, curator, rows
 
 
 def scored_rows(output):
@@ -294,3 +294,17 @@ def test_a_report_is_written_beside_the_set_when_asked_for(world, tmp_path):
     assert result.exit_code == 0, result.output
     page = tmp_path / "report" / "report.html"
     assert f"report     {page}" in result.stdout and "digits" in page.read_text()
+
+
+def test_a_cascade_says_what_its_prefilter_promises(world, tmp_path):
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(f"{json.dumps(row)}\n" for row in rows(400, seed=3)))
+    words = ("filter", pool, "--neuron-set", world.neuron_set, "--threshold", 0.5, "--cascade", "--cascade-recall", 0.8)
+    done = curator(*words, "--cascade-sample", 500, "--out", tmp_path / "kept")
+    assert done.exit_code == 0, done.output
+    assert "cascade  for digits the prefilter passes" in done.output
+    assert "with 95% confidence" in done.output
+    assert "rejected: prefiltered" in done.output
+    refused = curator(*words, "--cascade-sample", "60k", "--out", tmp_path / "most")
+    assert refused.exit_code == 2
+    assert "too few for a cascade" in refused.output
