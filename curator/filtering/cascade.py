@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from curator.errors import ConfigError
 from curator.filtering.cascade_plan import CascadePlan
 from curator.filtering.policy import Policy, TargetLimit
-from curator.scoring.distill import safe_cutoff
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,6 +39,8 @@ def least_probabilities(plan: CascadePlan, targets: Sequence[str], sample: Sampl
 
     Raises InsufficientDataError for a sample that is too small to tell, ConfigError where it would keep nearly everything.
     """
+    from curator.scoring.distill import safe_cutoff  # SciPy, which workers that only score do without
+
     limits = {limit.name or targets[0]: limit for limit in plan.policy.limits}
     soft = plan.policy.soft_width / 2
     shares = {

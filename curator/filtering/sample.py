@@ -30,7 +30,6 @@ from curator.filtering.score_file import read_score_file
 from curator.filtering.shards import describe
 from curator.filtering.windows import window_documents
 from curator.records import Document, Rejection, Score, TargetResult, TargetScorer
-from curator.scoring.distill import distilled_prefilter
 from curator.scoring.prefilter import save_prefilter
 from curator.text.pieces import Piece
 
@@ -108,6 +107,8 @@ def fit_prefilter(job: Job, sampled: Sequence[ShardRecord], rate: float) -> Shar
 
     Raises InsufficientDataError when the sample cannot promise the recall; says how large it must be.
     """
+    from curator.scoring.distill import distilled_prefilter  # SciPy, which workers that only score do without
+
     plan, scoring = _plan(job), job.plan.scoring
     documents, results = _read_sample(job, sampled)
     share = rate * len(sampled) / len(scoring.pieces)

@@ -16,7 +16,6 @@ import numpy as np
 
 from curator.errors import FingerprintError
 from curator.records import Document, Rejection, RejectReason, TargetResult, TargetScorer
-from curator.scoring.distill import distilled_prefilter
 from curator.scoring.prefilter import Prefilter
 from curator.settings import PrefilterSettings
 
@@ -90,6 +89,8 @@ def train_cascade(
 
     Raises what ``distilled_prefilter`` and the scorer raise.
     """
+    from curator.scoring.distill import distilled_prefilter  # SciPy, which workers that only score do without
+
     documents: list[Document] = []
     results: list[TargetResult] = []
     source = iter(sample)

@@ -41,11 +41,23 @@ def pool(tmp_path_factory):
     return write_pool(tmp_path_factory.mktemp("pool") / "pool.jsonl")
 
 
+@dataclass(frozen=True)
+class Patient(Factory):
+    """Begins when two workers have loaded a scorer, so that neither is done before the other has started."""
+
+    def __call__(self, worker: int) -> TextScorer:
+        scorer = super().__call__(worker)
+        deadline = time.monotonic() + 30
+        while len(self.loads.read_text().split()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return scorer
+
+
 def test_two_workers_write_what_one_writes_and_share_the_work(pool, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     run(pool, one, POLICY, **SETTINGS)
     seen, loads = [], tmp_path / "loads"
-    report = run(pool, two, POLICY, Factory(loads=loads), engine=LocalEngine(2), watch=seen.append, **SETTINGS)
+    report = run(pool, two, POLICY, Patient(loads=loads), engine=LocalEngine(2), watch=seen.append, **SETTINGS)
     assert files_of(one) == files_of(two)
     assert sorted(loads.read_text().split()) == ["0", "1"]
     scored = [state for state in seen if state.phase == "score"]
