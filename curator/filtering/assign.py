@@ -48,7 +48,7 @@ def assign(
         int16 (U,).
     """
     target_U = np.full(tokens_U.size, -1, np.int16)
-    if len(limits) == 1 and limits[0].keep_fraction is None and limits[0].token_budget is None:
+    if len(limits) == 1 and limits[0].decides_alone:
         target_U[_above_floor(score_TU[0], limits[0])] = 0  # a threshold alone needs no ranking
         return target_U
     unit_P, target_P = _pairs_in_order(score_TU, value_TU, limits)

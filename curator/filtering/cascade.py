@@ -41,7 +41,7 @@ def least_probabilities(plan: CascadePlan, targets: Sequence[str], sample: Sampl
     """
     from curator.scoring.distill import safe_cutoff  # SciPy, which workers that only score do without
 
-    limits = {limit.name or targets[0]: limit for limit in plan.policy.limits}
+    limits = plan.policy.limits_by_target(targets)
     soft = plan.policy.soft_width / 2
     shares = {
         target: _share_kept(limits[target], sample.probability_TD[row], sample) for row, target in enumerate(targets)
@@ -74,7 +74,7 @@ def promise(report: Mapping[str, Any], reached: Mapping[str, float]) -> dict[str
 
 def require_reach(policy: Policy, targets: Sequence[str], report: Mapping[str, Any]) -> None:
     """Raise ConfigError when a policy's thresholds alone lie below the probabilities that a prefilter was made for."""
-    limits = {limit.name or targets[0]: limit for limit in policy.limits}
+    limits = policy.limits_by_target(targets)
     for target in report["targets"]:
         limit = limits.get(target["target"])
         if limit is None or not limit.decides_alone or limit.threshold is None:

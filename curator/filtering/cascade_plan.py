@@ -44,14 +44,13 @@ class CascadePlan(BaseModel):
                 "A cascade cannot stop parts of a document that is decided as a whole; decide windows on their own, or leave "
                 "out the windows or the cascade."
             )
-        named = {limit.name or targets[0] for limit in policy.limits}
-        if idle := [target for target in targets if target not in named]:
+        limits = policy.limits_by_target(targets)
+        if idle := [target for target in targets if target not in limits]:
             raise ConfigError(
                 f"The policy keeps nothing for {idle[0]!r}, and a cascade needs a cutoff for every target; score for "
                 "the policy's targets alone."
             )
-        copies = policy.drop_duplicates or policy.near_duplicates is not None
-        if copies and any(not limit.decides_alone for limit in policy.limits):
+        if policy.drops_copies and not all(limit.decides_alone for limit in policy.limits):
             raise ConfigError(
                 "A cascade cannot foresee how far a fraction or a budget reaches once duplicates are dropped; set a threshold, "
                 "drop duplicates in a second run (--from-scores), or leave out the cascade."

@@ -11,7 +11,6 @@ exact and near duplicates need more. Cost: seconds for ten million rows, without
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -93,10 +92,10 @@ class _Made:
         self._job, target_bytes = job, job.plan.options.target_shard_bytes
         self._kept = Packer("kept", target_bytes)
         self._rejected = Packer("rejected", target_bytes, FIRST_REJECTED)
-        self._names = tuple(limit.name or job.targets[0] for limit in job.plan.policy.limits)
+        self._names = tuple(job.plan.policy.limits_by_target(job.targets))
         self._report = FilterReport()
         self._shift = ShiftCounter([piece.uri for piece in job.plan.scoring.pieces])
-        self._filled: Counter[str] = Counter()
+        self._filled: set[str] = set()
         self._rows = 0
 
     def add(self, arrays: ScoreArrays, units: Units, verdicts: Verdicts) -> NDArray[np.int32]:
@@ -144,7 +143,7 @@ class _Made:
 
     def _reach(self, name: str) -> float:
         """The score down to which a target would have taken rows: minus infinity where it had room left."""
-        if not self._filled[name]:
+        if name not in self._filled:
             return -np.inf
         cutoff = self._report.targets[name].cutoff
         return np.inf if cutoff is None else cutoff

@@ -23,6 +23,7 @@ records the wish. NumPy is loaded by soft thresholds alone, so that plain ones w
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -185,15 +186,24 @@ class Policy(BaseModel):
         """The target domains that it names; none where the scores have only one."""
         return tuple(limit.name for limit in self.limits if limit.name)
 
+    def limits_by_target(self, scored: Sequence[str]) -> dict[str, TargetLimit]:
+        """The limits under the names of their targets; the one without a name is of the first target that is scored."""
+        return {limit.name or scored[0]: limit for limit in self.limits}
+
+    @property
+    def drops_copies(self) -> bool:
+        """Whether equal or similar documents are dropped, wherever in the corpus they lie."""
+        return self.drop_duplicates or self.near_duplicates is not None
+
     @property
     def needs_all_scores(self) -> bool:
         """Whether no document can be decided before the last one is scored."""
-        return self.threshold is None or self.drop_duplicates or self.near_duplicates is not None
+        return self.threshold is None or self.drops_copies
 
     @property
     def decides_in_parts(self) -> bool:
         """Whether one part of the corpus can be decided after the other, once the end of the ranking is known."""
-        return len(self.limits) == 1 and not self.drop_duplicates and self.near_duplicates is None
+        return len(self.limits) == 1 and not self.drops_copies
 
     def score_of(self, score: Score) -> float:
         """The number of a score that this policy looks at."""

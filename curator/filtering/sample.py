@@ -29,7 +29,7 @@ from curator.filtering.run_shard import Report
 from curator.filtering.score_file import read_score_file
 from curator.filtering.shards import describe
 from curator.filtering.windows import window_documents
-from curator.records import Document, Rejection, Score, TargetResult, TargetScorer
+from curator.records import Document, Rejection, Score, TargetScorer
 from curator.scoring.prefilter import save_prefilter
 from curator.text.pieces import Piece
 
@@ -76,13 +76,13 @@ def prefilter_step(job: Job) -> tuple[str, str]:
 
 
 def sample_piece(job: Job, number: int, rate: float, scorer: TargetScorer, report: Report) -> ShardRecord:
-    """Draw documents of a piece, score them, and commit them with their scores.
+    """Draw documents of a piece, score them, and commit those that have scores with them.
 
     Raises what ``run_shard`` raises.
     """
     step, inputs = sample_step(job, number)
     path, piece = job.work / SAMPLE / f"{step}.parquet", job.plan.scoring.pieces[number]
-    drawn, seed = 0, str(_plan(job).options.seed)
+    scored, seed = 0, str(_plan(job).options.seed)
     mine = (one for one in _documents(job, piece) if fingerprint.unit_interval(SAMPLE, seed, one.id) < rate)
     with (
         ReadAhead(in_batches(mine, lambda one: len(one.text))) as batches,
@@ -90,15 +90,13 @@ def sample_piece(job: Job, number: int, rate: float, scorer: TargetScorer, repor
         pq.ParquetWriter(handle, _schema(job.targets), compression="zstd") as writer,
     ):
         for batch in batches:
-            rows = [
-                _row(document, result, job.targets)
-                for document, result in zip(batch, score_batch(scorer, batch), strict=True)
-            ]
+            results = zip(batch, score_batch(scorer, batch), strict=True)
+            rows = [_row(one, result, job.targets) for one, result in results if not isinstance(result, Rejection)]
             writer.write_table(pa.Table.from_pylist(rows, schema=_schema(job.targets)))
-            drawn += len(rows)
-            report(len(rows), sum(row["tokens"] for row in rows))
+            scored += len(rows)
+            report(len(batch), sum(row["tokens"] for row in rows))
         require_current(piece, job.work)
-    record = ShardRecord(step=step, inputs=inputs, files=(describe(path, job.work, documents=drawn),), rows=drawn)
+    record = ShardRecord(step=step, inputs=inputs, files=(describe(path, job.work, documents=scored),), rows=scored)
     return Ledger(job.work).commit(record)
 
 
@@ -147,28 +145,24 @@ def _documents(job: Job, piece: Piece) -> Iterator[Document]:
 
 
 def _schema(targets: Sequence[str]) -> pa.Schema:
-    text = [(name, pa.string()) for name in ("id", "source", "text", "reason", "detail")]
+    text = [(name, pa.string()) for name in ("id", "source", "text")]
     numbers = [(f"{field}:{target}", pa.float64()) for target in targets for field in ("value", "probability")]
     return pa.schema([*text, ("tokens", pa.int64()), *numbers])
 
 
-def _row(document: Document, result: TargetResult, targets: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": document.id, "source": document.source, "text": document.text, "tokens": 0}
-    if isinstance(result, Rejection):
-        return row | {"reason": str(result.reason), "detail": result.detail}
-    for target, score in zip(targets, result, strict=True):
+def _row(document: Document, scores: tuple[Score, ...], targets: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": document.id, "source": document.source, "text": document.text}
+    for target, score in zip(targets, scores, strict=True):
         row |= {f"value:{target}": score.value, f"probability:{target}": score.probability, "tokens": score.tokens}
-    return row | {"reason": "", "detail": ""}
+    return row
 
 
 def _read_sample(job: Job, sampled: Sequence[ShardRecord]) -> tuple[list[Document], list[tuple[Score, ...]]]:
-    """The documents that have scores, in corpus order, with them."""
+    """The sample in corpus order, with its scores."""
     documents: list[Document] = []
     results: list[tuple[Score, ...]] = []
     for record in sampled:
         for row in read_score_file(job.work, record.files[0]).to_pylist():
-            if row["reason"]:
-                continue
             documents.append(Document(row["id"], row["text"], source=row["source"]))
             numbers = [(row[f"value:{target}"], row[f"probability:{target}"]) for target in job.targets]
             results.append(tuple(Score(row["id"], value, chance, row["tokens"]) for value, chance in numbers))

@@ -177,7 +177,7 @@ def _reasons_before_limits(
     reason_U[unscored_U] = _code(RejectReason.SCORING_FAILED)
     if policy.drop_contaminated:
         reason_U[(reason_U == 0) & units.contaminated_U] = _code(RejectReason.CONTAMINATED)
-    if not (policy.drop_duplicates or policy.near_duplicates is not None):
+    if not policy.drops_copies:
         return reason_U
     best_U = np.fmax.reduce(score_TU, axis=0)
     tie_U = value_TU[0] if len(score_TU) == 1 else np.zeros_like(best_U)
