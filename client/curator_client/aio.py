@@ -24,7 +24,7 @@ from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, common_pb2, scoring_pb
 from curator.records import Document
 from curator_client.client import DRAINED, BrokenStreamError
 from curator_client.connection import CHANNEL_OPTIONS, ConnectionOptions, filter_config, threshold_of
-from curator_client.core import Result, make_batch
+from curator_client.core import Attempts, Result, make_batch
 from curator_client.flows import FilterFlow, Flow, ScoreFlow
 from curator_client.shards import FilterReport, ShardFolder
 
@@ -124,7 +124,7 @@ class AsyncClient:
             await asyncio.sleep(delay)
 
     async def _drive(self, method: Callable[..., Any], flow: Flow[Any, Any]) -> AsyncGenerator[Result]:
-        attempt = 0
+        attempts = Attempts(self._options.retry)
         while not flow.complete:
             before, status = flow.progress, DRAINED
             try:
@@ -135,10 +135,7 @@ class AsyncClient:
                 status = broken.status
             if flow.complete:
                 return
-            attempt = 1 if flow.progress > before else attempt + 1
-            delay = self._options.retry.delay(attempt, status)
-            if delay is None:
-                raise error_from_status(status)
+            delay = attempts.wait_s(status, progressed=flow.progress > before)
             flow.broken()
             await asyncio.sleep(delay)
 

@@ -145,15 +145,10 @@ def identify(
     wait: _Wait = False,
 ) -> None:
     """Find the neurons of a domain, and make a filter of them."""
-    from curator_client.specs import identify_spec, probe_spec
+    from curator_client.specs import identify_spec
 
     with _client(context) as client:
-        probe = probe_spec(
-            _texts(examples, source),
-            tokens_per_domain=tokens_per_domain,
-            seed=seed,
-            sketch_dimensions=sketch_dimensions,
-        )
+        probe = _probe(examples, source, tokens_per_domain, seed, sketch_dimensions)
         spec = identify_spec(
             model,
             peer,
@@ -182,15 +177,10 @@ def study(
     wait: _Wait = False,
 ) -> None:
     """Count Rosetta neurons over several sizes of models."""
-    from curator_client.specs import probe_spec, study_spec
+    from curator_client.specs import study_spec
 
     with _client(context) as client:
-        probe = probe_spec(
-            _texts(examples, source),
-            tokens_per_domain=tokens_per_domain,
-            seed=seed,
-            sketch_dimensions=sketch_dimensions,
-        )
+        probe = _probe(examples, source, tokens_per_domain, seed, sketch_dimensions)
         groups = {label: models.split(",") for label, models in map(_pair, group)}
         _create(client, study_spec(groups, probe), job_id, request_id, check=check, wait=wait)
 
@@ -290,6 +280,15 @@ def _follow(client: Client, name: str) -> None:
     if job is not None:
         _say(job)
         require_success(job)
+
+
+def _probe(
+    examples: Sequence[str] | None, sources: Sequence[str] | None, tokens: int, seed: int, sketch: int
+) -> jobs_pb2.ProbeSpec:
+    from curator_client.specs import probe_spec
+
+    texts = _texts(examples, sources)
+    return probe_spec(texts, tokens_per_domain=tokens, seed=seed, sketch_dimensions=sketch)
 
 
 def _texts(examples: Sequence[str] | None, sources: Sequence[str] | None) -> dict[str, Text]:

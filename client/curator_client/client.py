@@ -27,7 +27,7 @@ from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, common_pb2, scoring_pb
 from curator.errors import ArtifactNotFoundError
 from curator.records import Document, Rejection, Score
 from curator_client.connection import CHANNEL_OPTIONS, ConnectionOptions, filter_config, threshold_of
-from curator_client.core import Result, make_batch
+from curator_client.core import Attempts, Result, make_batch, pages
 from curator_client.flows import FilterFlow, Flow, ScoreFlow
 from curator_client.shards import FilterReport, ShardFolder
 
@@ -133,14 +133,8 @@ class Client:
 
     def neuron_sets(self) -> list[catalog_pb2.NeuronSet]:
         """All neuron sets that the server scores with."""
-        found: list[catalog_pb2.NeuronSet] = []
         request = catalog_pb2.ListNeuronSetsRequest()
-        while True:
-            page = self._unary(self._catalog.ListNeuronSets, request)
-            found.extend(page.neuron_sets)
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        return list(pages(lambda asked: self._unary(self._catalog.ListNeuronSets, asked), request, "neuron_sets"))
 
     def _unary(self, method: Callable[..., _Answer], request: Any) -> _Answer:
         attempt = 0
@@ -157,7 +151,7 @@ class Client:
 
     def _drive(self, method: Callable[..., Any], flow: Flow[Any, Any]) -> Iterator[Result]:
         """Run a flow over as many streams as it takes."""
-        attempt = 0
+        attempts = Attempts(self._options.retry)
         while not flow.complete:
             before, status = flow.progress, DRAINED
             try:
@@ -166,10 +160,7 @@ class Client:
                 status = broken.status
             if flow.complete:
                 return
-            attempt = 1 if flow.progress > before else attempt + 1
-            delay = self._options.retry.delay(attempt, status)
-            if delay is None:
-                raise error_from_status(status)
+            delay = attempts.wait_s(status, progressed=flow.progress > before)
             flow.broken()
             time.sleep(delay)
 

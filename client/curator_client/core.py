@@ -15,12 +15,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from google.rpc import status_pb2
 
 from curator.api.convert import document_to_wire, result_from_wire
 from curator.api.payload import compress_documents
-from curator.api.status import retry_delay_s
+from curator.api.status import error_from_status, retry_delay_s
 from curator.api.v1 import common_pb2, scoring_pb2
 from curator.errors import CuratorError, DocumentError
 from curator.records import Document, Rejection, RejectReason, Score
@@ -62,6 +63,31 @@ class RetryPolicy:
         if advised is None or attempt >= self.attempts:
             return None
         return advised + uniform() * min(self.cap_s, self.base_s * 2 ** (attempt - 1))
+
+
+class Attempts:
+    """Counts the breaks of one piece of work since its last progress."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy, self._breaks = policy, 0
+
+    def wait_s(self, status: status_pb2.Status, *, progressed: bool) -> float:
+        """Seconds to wait after a break. Raises the status as an error when it must not be tried again."""
+        self._breaks = 1 if progressed else self._breaks + 1
+        delay = self._policy.delay(self._breaks, status)
+        if delay is None:
+            raise error_from_status(status)
+        return delay
+
+
+def pages(ask: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
+    """What ``field`` of every page lists; ``ask`` sends the request, whose page token is moved on."""
+    while True:
+        page = ask(request)
+        yield from getattr(page, field)
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 @dataclass(frozen=True, slots=True)

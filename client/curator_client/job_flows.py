@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from curator import fingerprint
 from curator.api.status import error_from_status
 from curator.api.v1 import jobs_pb2
 from curator.errors import ArtifactError, ArtifactNotFoundError, CancelledJobError, CuratorError, JobError
@@ -20,6 +21,8 @@ from curator.files import inside, sync_folder
 
 Job = jobs_pb2.Job
 ENDED = frozenset({Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED})
+SETTLED_S = 30.0
+"""A stream that lived so long counts as progress, for a job may have nothing to say meanwhile."""
 _BLOCK = 1 << 20
 
 
@@ -140,8 +143,4 @@ class DownloadFlow:
     def _has(self, path: Path) -> bool:
         if not path.is_file() or path.stat().st_size != self._listed.byte_size:
             return False
-        digest = hashlib.sha256()
-        with path.open("rb") as handle:
-            while block := handle.read(_BLOCK):
-                digest.update(block)
-        return digest.digest() == self._listed.sha256
+        return fingerprint.of_file(path) == self._listed.sha256.hex()

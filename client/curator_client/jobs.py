@@ -13,20 +13,17 @@ last byte. The connection is the client's.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from curator.api.status import error_from_status
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from curator.errors import OverloadedError
 from curator_client.client import DRAINED, BrokenStreamError, Watchdog
 from curator_client.connection import ConnectionOptions
-from curator_client.job_flows import DownloadFlow, Job, WatchFlow, require_success
-from curator_client.specs import Spec, create_request
-
-_SETTLED_S = 30.0
+from curator_client.core import Attempts, pages
+from curator_client.job_flows import SETTLED_S, DownloadFlow, Job, WatchFlow, require_success
+from curator_client.specs import Spec, create_request, load_request
 
 
 class Jobs:
@@ -43,20 +40,14 @@ class Jobs:
         ``request_id`` makes two calls, even of two processes, one job; a fresh one is drawn unless given. Raises ConfigError for
         a spec that the server refuses, AlreadyExistsError for a job_id or request id that is taken.
         """
-        request = create_request(
-            spec, job_id=job_id, request_id=request_id or str(uuid.uuid4()), validate_only=validate_only
-        )
+        request = create_request(spec, job_id=job_id, request_id=request_id, validate_only=validate_only)
         return self._unary(self._jobs.CreateJob, request).job
 
     def load_model(
         self, repo: str, *, model_id: str = "", revision: str = "", dtype: str = "", request_id: str = ""
     ) -> Job:
         """A job that loads a model; ``job.model`` is its name. Needs the scope admin."""
-        request = catalog_pb2.LoadModelRequest(
-            model_id=model_id,
-            spec=jobs_pb2.LoadModelSpec(repo=repo, revision=revision, dtype=dtype),
-            request_id=request_id or str(uuid.uuid4()),
-        )
+        request = load_request(repo, model_id=model_id, revision=revision, dtype=dtype, request_id=request_id)
         return self._unary(self._catalog.LoadModel, request).job
 
     def get(self, name: str) -> Job:
@@ -142,12 +133,7 @@ class Jobs:
         self._unary(self._catalog.DeleteAtlas, catalog_pb2.DeleteAtlasRequest(name=name))
 
     def _pages(self, method: Callable[..., Any], request: Any, field: str) -> Iterator[Any]:
-        while True:
-            page = self._unary(method, request)
-            yield from getattr(page, field)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return pages(lambda asked: self._unary(method, asked), request, field)
 
     def _drive(
         self,
@@ -157,7 +143,7 @@ class Jobs:
         closed: Callable[[], None] = lambda: None,
     ) -> Iterator[Any]:
         """The answers of as many calls as it takes."""
-        attempt = 0
+        attempts = Attempts(self._options.retry)
         while not complete():
             before, opened, status = flow.progress, time.monotonic(), DRAINED
             try:
@@ -167,12 +153,8 @@ class Jobs:
                 status = broken.status
             if complete():
                 return
-            lived = flow.progress > before or time.monotonic() - opened > _SETTLED_S
-            attempt = 1 if lived else attempt + 1
-            delay = self._options.retry.delay(attempt, status)
-            if delay is None:
-                raise error_from_status(status)
-            time.sleep(delay)
+            lived = flow.progress > before or time.monotonic() - opened > SETTLED_S
+            time.sleep(attempts.wait_s(status, progressed=lived))
 
     def _one_call(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
         call = method(request, metadata=self._options.metadata)

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from curator.api.status import error_from_status
-from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from curator.api.v1 import catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from curator_client.client import DRAINED, BrokenStreamError
 from curator_client.connection import ConnectionOptions
-from curator_client.job_flows import DownloadFlow, Job, WatchFlow, require_success
-from curator_client.specs import Spec, create_request
-
-_SETTLED_S = 30.0
+from curator_client.core import Attempts
+from curator_client.job_flows import SETTLED_S, DownloadFlow, Job, WatchFlow, require_success
+from curator_client.specs import Spec, create_request, load_request
 
 
 class AsyncJobs:
@@ -42,20 +39,14 @@ class AsyncJobs:
 
     async def create(self, spec: Spec, *, job_id: str = "", request_id: str = "", validate_only: bool = False) -> Job:
         """Like ``Jobs.create``."""
-        request = create_request(
-            spec, job_id=job_id, request_id=request_id or str(uuid.uuid4()), validate_only=validate_only
-        )
+        request = create_request(spec, job_id=job_id, request_id=request_id, validate_only=validate_only)
         return (await self._unary(self._jobs.CreateJob, request)).job
 
     async def load_model(
         self, repo: str, *, model_id: str = "", revision: str = "", dtype: str = "", request_id: str = ""
     ) -> Job:
         """Like ``Jobs.load_model``."""
-        request = catalog_pb2.LoadModelRequest(
-            model_id=model_id,
-            spec=jobs_pb2.LoadModelSpec(repo=repo, revision=revision, dtype=dtype),
-            request_id=request_id or str(uuid.uuid4()),
-        )
+        request = load_request(repo, model_id=model_id, revision=revision, dtype=dtype, request_id=request_id)
         return (await self._unary(self._catalog.LoadModel, request)).job
 
     async def get(self, name: str) -> Job:
@@ -119,7 +110,7 @@ class AsyncJobs:
         complete: Callable[[], bool],
         closed: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[Any]:
-        attempt = 0
+        attempts = Attempts(self._options.retry)
         while not complete():
             before, opened, status = flow.progress, time.monotonic(), DRAINED
             call = method(flow.request(), metadata=self._options.metadata)
@@ -134,9 +125,5 @@ class AsyncJobs:
                 call.cancel()
             if complete():
                 return
-            lived = flow.progress > before or time.monotonic() - opened > _SETTLED_S
-            attempt = 1 if lived else attempt + 1
-            delay = self._options.retry.delay(attempt, status)
-            if delay is None:
-                raise error_from_status(status)
-            await asyncio.sleep(delay)
+            lived = flow.progress > before or time.monotonic() - opened > SETTLED_S
+            await asyncio.sleep(attempts.wait_s(status, progressed=lived))

@@ -9,10 +9,11 @@ Text is either a URI, or several, that the server reads, or documents that trave
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 from curator.api.convert import document_to_wire
-from curator.api.v1 import common_pb2, jobs_pb2
+from curator.api.v1 import catalog_pb2, common_pb2, jobs_pb2
 from curator.errors import ConfigError
 from curator.records import Document
 
@@ -125,9 +126,22 @@ def filter_spec(
 
 
 def create_request(spec: Spec, *, job_id: str, request_id: str, validate_only: bool) -> jobs_pb2.CreateJobRequest:
-    """The request for a job. Raises ConfigError for what is no spec."""
+    """The request for a job, under a fresh id unless one is given. Raises ConfigError for what is no spec."""
     if type(spec) not in _FIELDS:
         raise ConfigError(f"A {type(spec).__name__} is no job; make one with curator_client.specs.")
     job = jobs_pb2.Job()
     getattr(job, _FIELDS[type(spec)]).CopyFrom(spec)
-    return jobs_pb2.CreateJobRequest(job=job, job_id=job_id, request_id=request_id, validate_only=validate_only)
+    return jobs_pb2.CreateJobRequest(
+        job=job, job_id=job_id, request_id=request_id or str(uuid.uuid4()), validate_only=validate_only
+    )
+
+
+def load_request(
+    repo: str, *, model_id: str, revision: str, dtype: str, request_id: str
+) -> catalog_pb2.LoadModelRequest:
+    """The request to load a model, under a fresh id unless one is given."""
+    return catalog_pb2.LoadModelRequest(
+        model_id=model_id,
+        spec=jobs_pb2.LoadModelSpec(repo=repo, revision=revision, dtype=dtype),
+        request_id=request_id or str(uuid.uuid4()),
+    )
