@@ -203,7 +203,6 @@ def _watching(teller: Teller) -> Callable[[Progress], None]:
 
 def _probe(order: ProbeOrder, job: _Job) -> ProbeCorpus:
     """The corpus of an earlier run of this job, or a new one."""
-    from curator.errors import ArtifactError
     from curator.text.probe import build_probe, probe_spec_from
     from curator.text.probe_store import load_probe, save_probe
 
