@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import identify, readme_table, serving
+from benchmarks import identify, readme_table, serve
 from benchmarks.atlas_pass import atlas_against_forward, recorded
 from benchmarks.forward import our_pass, plain_pass
 from benchmarks.growth import one_atlas
@@ -127,7 +127,7 @@ def test_a_benchmark_starts_as_a_script():
 
 def test_every_section_of_identification_is_described():
     assert all(f"\n  {section} " in identify.__doc__ for section in identify.SECTIONS)
-    assert set(serving.SECTIONS) == {"serving"}
+    assert set(serve.SECTIONS) == {"throughput", "transport", "latency"}
 
 
 def test_true_shapes_have_the_published_numbers_of_neurons():

@@ -1,4 +1,4 @@
-"""Servers and clients as processes that can be killed, and started again at once: a fork server has loaded their modules before."""
+"""Servers and clients as processes that can be killed, and started again at once: a fork server has their modules loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service under SIGKILL: a hundred dead servers and a hundred dead clients lose nothing, double nothing, leave nothing behind."""
+"""The service under SIGKILL: a hundred dead servers, a hundred dead clients; nothing is lost, doubled or left behind."""
 
 import random
 import time
