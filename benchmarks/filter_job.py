@@ -2,10 +2,11 @@
 
 Workers score with a made-up neuron set on a bundled model: one on one core, where the system can bind it to one, against two on
 two. One worker on two cores would use both, for it reads and tokenises beside the model. Loading the model is within the time
-of either. Memory and selection do not depend on the
-scorer, so theirs is a hash of the id: what a job holds for its documents is then not hidden behind a model. Growth is peak
-memory with a hundred times the documents over that with few, each in a process of its own, selection included. Selection is
-from the kept scores of the larger job to one document in a hundred, with the output written.
+of either. ``cores_2_over_1`` is what the machine itself gives: bare scoring on two cores at once over one, which falls short of 2
+where cores share caches, memory or, as two threads of one, everything. Memory and selection do not depend on the scorer, so
+theirs is a hash of the id: what a job holds for its documents is then not hidden behind a model. Growth is peak memory with a
+hundred times the documents over that with few, each in a process of its own, selection included. Selection is from the kept
+scores of the larger job to one document in a hundred, with the output written.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.filter_world import made_up_set
-from benchmarks.harness import Row, in_child, note, rounded, seconds
+from benchmarks.harness import Row, in_child, in_children, note, rounded, seconds
 from benchmarks.worlds import probe, scratch, zoo
 from curator import fingerprint
 from curator.filtering.dataset import filter_sources, reselect
@@ -113,15 +114,38 @@ def hash_job(source: Path, out: Path) -> None:
 
 def model_job(source: Path, out: Path, workers: int) -> float:
     """Seconds of a whole job by so many workers on as many cores."""
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:workers])
+    _bind(range(workers))
     factory = MadeUpFactory("neox-128x4", 3)
     return seconds(
         lambda: filter_sources(
             [str(source)], factory, out, _HALF, engine=LocalEngine(workers), piece_bytes=_PIECE_BYTES // 4
         )
     )
+
+
+def bare_job(texts: Sequence[str], core: int) -> float:
+    """Seconds to score texts on one core, everything loaded before."""
+    _bind([core])
+    scorer = MadeUpFactory("neox-128x4", 3)(0)
+    documents = [Document(str(number), text) for number, text in enumerate(texts)]
+    scorer.score_targets(documents[: len(documents) // 8])
+    return seconds(lambda: scorer.score_targets(documents))
+
+
+def _bind(cores: Sequence[int]) -> None:
+    """Keep this process and its children to these of the cores that it may use, where the system can."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {mine[core % len(mine)] for core in cores})
+
+
+def _cores_2_over_1(documents: int) -> float:
+    texts = [document.text for document in probe(20_000, 512).documents]
+    work = {"texts": list(islice(cycle(texts), documents))}
+    alone, _ = in_child(bare_job, **work, core=0)
+    both = in_children(bare_job, [{**work, "core": core} for core in (0, 1)])
+    return 2 * alone / max(took for took, _ in both)
 
 
 def _workers_row(folder: Path, documents: int) -> Row:
@@ -135,6 +159,7 @@ def _workers_row(folder: Path, documents: int) -> Row:
         "about": "throughput of two workers on two cores over one on one, model loading included",
         "documents": documents,
         "seconds": rounded(times.values()),
+        "cores_2_over_1": round(_cores_2_over_1(documents // 8), 3),
     }
     return Row("workers_2_over_1", times[1] / times[2], "throughput ratio, higher is better", detail)
 
