@@ -25,7 +25,7 @@ from curator.records import Document
 from curator_client.client import DRAINED, BrokenStreamError
 from curator_client.connection import CHANNEL_OPTIONS, ConnectionOptions, filter_config, threshold_of
 from curator_client.core import Attempts, Result, make_batch
-from curator_client.flows import FilterFlow, Flow, ScoreFlow
+from curator_client.flows import FilterFlow, FilterWatch, Flow, ScoreFlow
 from curator_client.shards import FilterReport, ShardFolder
 
 if TYPE_CHECKING:
@@ -92,11 +92,12 @@ class AsyncClient:
         etag: str = "",
         target_shard_bytes: int = 0,
         commit_every_bytes: int = 0,
+        watch: FilterWatch | None = None,
     ) -> FilterReport:
         """Like ``Client.filter``."""
         config = filter_config(neuron_set, etag, min_score, min_probability, target_shard_bytes, commit_every_bytes)
         folder = ShardFolder(Path(out_dir))
-        flow = FilterFlow(documents, config, self._options.batches, folder)
+        flow = FilterFlow(documents, config, self._options.batches, folder, watch)
         try:
             async for _ in self._drive(self._scoring.FilterDocuments, flow):
                 pass

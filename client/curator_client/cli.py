@@ -7,9 +7,10 @@ error of ours, with its one sentence. What the source could not read is counted 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -19,6 +20,7 @@ import typer
 from curator.errors import CuratorError
 from curator.records import Document, Rejection, Score
 from curator_client.cli_jobs import jobs_app, models_app
+from curator_client.cli_progress import StreamMeter
 
 if TYPE_CHECKING:
     from curator_client.connection import ConnectionOptions
@@ -59,8 +61,11 @@ def score(
     security = _Security(token, tls, tls_roots, tls_cert, tls_key, insecure)
     with _reported_errors(), Client(address, _options(security, compress=compress)) as client:
         unread: Counter[str] = Counter()
-        for result in client.score(_documents(source, unread), neuron_set=neuron_set):
-            typer.echo(json.dumps(_as_record(result), ensure_ascii=False))
+        results = client.score(_documents(source, unread), neuron_set=neuron_set)
+        with nullcontext(lambda _: None) if sys.stdout.isatty() else StreamMeter() as told:
+            for number, result in enumerate(results, start=1):
+                typer.echo(json.dumps(_as_record(result), ensure_ascii=False))
+                told(number)
         _report_unread(unread)
 
 
@@ -86,13 +91,15 @@ def filter_(
     security = _Security(token, tls, tls_roots, tls_cert, tls_key, insecure)
     with _reported_errors(), Client(address, _options(security, compress=compress)) as client:
         unread: Counter[str] = Counter()
-        report = client.filter(
-            _documents(source, unread),
-            output,
-            neuron_set=neuron_set,
-            min_score=min_score,
-            min_probability=min_probability,
-        )
+        with StreamMeter() as told:
+            report = client.filter(
+                _documents(source, unread),
+                output,
+                neuron_set=neuron_set,
+                min_score=min_score,
+                min_probability=min_probability,
+                watch=told,
+            )
         typer.echo(json.dumps(report.to_json() | {"unread": dict(unread)}, indent=2))
         _report_unread(unread)
 

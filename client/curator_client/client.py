@@ -28,7 +28,7 @@ from curator.errors import ArtifactNotFoundError
 from curator.records import Document, Rejection, Score
 from curator_client.connection import CHANNEL_OPTIONS, ConnectionOptions, filter_config, threshold_of
 from curator_client.core import Attempts, Result, make_batch, pages
-from curator_client.flows import FilterFlow, Flow, ScoreFlow
+from curator_client.flows import FilterFlow, FilterWatch, Flow, ScoreFlow
 from curator_client.shards import FilterReport, ShardFolder
 
 if TYPE_CHECKING:
@@ -109,15 +109,17 @@ class Client:
         etag: str = "",
         target_shard_bytes: int = 0,
         commit_every_bytes: int = 0,
+        watch: FilterWatch | None = None,
     ) -> FilterReport:
         """Write the documents at or above the threshold to ``out_dir`` as ``kept-*.jsonl.zst`` and ``manifest.json``.
 
-        Memory: the text since the last commit, at most ``commit_every_bytes`` (256 MiB by default), kept for replay. Raises
-        ConfigError when the folder holds a finished result or the threshold is missing, and what ``score`` raises.
+        Memory: the text since the last commit, at most ``commit_every_bytes`` (256 MiB by default), kept for replay. ``watch``
+        hears how many documents are done, and how many of them are kept in whole shards. Raises ConfigError when the folder
+        holds a finished result or the threshold is missing, and what ``score`` raises.
         """
         config = filter_config(neuron_set, etag, min_score, min_probability, target_shard_bytes, commit_every_bytes)
         folder = ShardFolder(Path(out_dir))
-        flow = FilterFlow(documents, config, self._options.batches, folder)
+        flow = FilterFlow(documents, config, self._options.batches, folder, watch)
         try:
             for _ in self._drive(self._scoring.FilterDocuments, flow):
                 pass

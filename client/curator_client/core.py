@@ -173,6 +173,12 @@ class Window:
         return len(self._held)
 
     @property
+    def answered_documents(self) -> int:
+        """Documents of the batches that are answered and not yet settled."""
+        waiting = self._in_flight.union(batch.seq for batch in self._replay)
+        return sum(len(batch.documents) for seq, batch in self._held.items() if seq not in waiting)
+
+    @property
     def replaying(self) -> bool:
         """Whether batches of a broken stream still wait to be sent again."""
         return bool(self._replay)

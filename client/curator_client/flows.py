@@ -7,7 +7,7 @@ etag that the first stream reported is pinned on every later one, so that one ou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from curator.api.convert import add_report
@@ -105,12 +105,22 @@ class ShardSink(Protocol):
     def discard(self) -> None: ...  # noqa: D102
 
 
+FilterWatch = Callable[[int, int], None]
+"""Hears of documents that are filtered, and of those kept in shards that are whole."""
+
+
 class FilterFlow:
     """Filters documents into a sink; counts come from the commits, so that they are exact across broken streams."""
 
     def __init__(
-        self, documents: Iterable[Document], config: scoring_pb2.FilterConfig, options: BatchOptions, sink: ShardSink
+        self,
+        documents: Iterable[Document],
+        config: scoring_pb2.FilterConfig,
+        options: BatchOptions,
+        sink: ShardSink,
+        watch: FilterWatch | None = None,
     ) -> None:
+        self._watch = watch
         self.progress = 0
         self.report = scoring_pb2.FilterReport()
         self.opened = scoring_pb2.Opened()
@@ -147,7 +157,7 @@ class FilterFlow:
                 self._open(response.opened)
             case "progress":
                 self._feed.window.answered(response.progress.processed_seq)
-                self.progress += 1
+                self._moved()
             case "chunk":
                 self._sink.chunk(response.chunk)
             case "commit":
@@ -181,7 +191,12 @@ class FilterFlow:
                 self._count_failed(reason)
         self._config.resume_after_seq = commit.committed_seq
         self._feed.window.settled_through(commit.committed_seq)
+        self._moved()
+
+    def _moved(self) -> None:
         self.progress += 1
+        if self._watch is not None:
+            self._watch(self.report.documents_in + self._feed.window.answered_documents, self.report.documents_kept)
 
     def _note_refused(self, batch: Batch) -> None:
         """Documents that were never sent are failures of this run like any other; counted with their batch's commit."""

@@ -198,3 +198,16 @@ def test_the_command_line_scores_filters_and_describes(address, tmp_path):
     missing = runner.invoke(app, arguments)
     assert missing.exit_code == 1
     assert "CONFIG_INVALID" in missing.stderr
+
+
+def test_whoever_watches_hears_of_every_document_once_even_over_broken_streams(address, tmp_path):
+    heard = []
+    with Client(address, OPTIONS) as client:
+        client._scoring.FilterDocuments = breaking(client._scoring.FilterDocuments, 9, 14, 6)
+        report = client.filter(
+            DOCUMENTS, tmp_path, watch=lambda *counts: heard.append(counts), commit_every_bytes=4000, **RULE
+        )
+    assert heard[-1] == (report.documents_in, report.documents_kept)
+    assert len(heard) > 10
+    assert max(documents for documents, _ in heard) == len(DOCUMENTS)
+    assert [kept for _, kept in heard] == sorted(kept for _, kept in heard)
