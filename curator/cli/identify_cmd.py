@@ -13,7 +13,7 @@ from curator.cli.console import ConsoleReporter, say
 from curator.cli.neuron_sets import folder_of_new_set, show_saved
 
 if TYPE_CHECKING:
-    from curator.neuronset.identify import Identified
+    from curator.neuronset.identify import Identified, ModelChoice
     from curator.text.probe import ProbeCorpus
 
 
@@ -60,15 +60,17 @@ def identify(
             workers=workers,
         )
         saved = save_neuron_set(identified.neuron_set, folder)
-        page = _write_report(identified, corpus, report, reporter) if report else None
+        page = _write_report(identified, peers, corpus, report, reporter) if report else None
     show_saved(saved, folder)
     if page:
         say(f"report     {page}")
 
 
-def _write_report(identified: Identified, corpus: ProbeCorpus, out: Path, reporter: ConsoleReporter) -> Path:
+def _write_report(
+    identified: Identified, peers: list[ModelChoice], corpus: ProbeCorpus, out: Path, reporter: ConsoleReporter
+) -> Path:
     from curator.reporting import write_neuron_set_report
 
     reporter.stage("writing the report")
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return write_neuron_set_report(identified, corpus, out, created=created).html
+    return write_neuron_set_report(identified, corpus, out, peers=peers, created=created, reporter=reporter).html

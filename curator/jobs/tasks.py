@@ -115,9 +115,10 @@ def _identify(order: IdentifyOrder, job: _Job) -> Result:
     from curator.scaling.points import Study
 
     corpus = _probe(order.probe, job)
+    peers = [job.choice(peer) for peer in order.peers]
     identified = identify(
         job.choice(order.model),
-        [job.choice(peer) for peer in order.peers],
+        peers,
         corpus,
         order.targets,
         name=order.name,
@@ -132,7 +133,9 @@ def _identify(order: IdentifyOrder, job: _Job) -> Result:
     if study is not None:
         study.save(job.artifacts / STUDY)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    write_neuron_set_report(identified, corpus, job.artifacts, study=study, created=created)
+    write_neuron_set_report(
+        identified, corpus, job.artifacts, peers=peers, study=study, created=created, reporter=job.teller
+    )
     return Result(files=_files(job.artifacts), neuron_set=f"{ARTIFACTS}/{NEURON_SET}")
 
 
