@@ -76,8 +76,8 @@ class StudyPoint(Part):
     neighbours: NeighbourCurve | None = None
     budgets: tuple[BudgetPoint, ...] = Field(default=(), description="Counts on parts of the corpus, smallest first.")
     correlations: tuple[Correlations, ...] = ()
-    selectivity: Selectivity | None = None
-    specialisation: Specialisation | None = None
+    selectivity: tuple[Selectivity, ...] = Field(default=(), description="A panel for each rule that has neurons.")
+    specialisation: tuple[Specialisation, ...] = ()
     classes: tuple[ClassCount, ...] = Field(default=(), description="Control classes of neurons.")
 
     @model_validator(mode="after")
