@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curator.errors import FingerprintError
 from curator.neuronset.identify import IdentifySettings, Reporter, Silent, atlas_of
-from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
-from curator.scaling.full import Group, deepened
-from curator.scaling.points import NullCounts, Study, StudyPoint, mean_neurons
+from curator.rosetta.neurons import find_rosetta_neurons
+from curator.scaling.counted import counted
+from curator.scaling.full import Group, Measured, full_point
+from curator.scaling.points import Study, StudyPoint
 from curator.text.probe import ProbeCorpus
 
 
@@ -27,7 +28,7 @@ class Depth(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    full: bool = Field(default=False, description="Everything, or the counts alone.")
+    full: bool = Field(default=False, description="Everything, or the counts alone, without models beside the group.")
     replicates: int = Field(default=200, ge=0, description="Replicates of the fold bootstrap in a full study.")
 
 
@@ -54,46 +55,18 @@ def measure_group(
     anchor, backbone = atlas_of(group.models[0], corpus, settings.atlas, atlases, reporter, workers=workers)
     found = [anchor, *(atlas for atlas, _ in made)]
     del made  # the peers' weights
-    reporter.stage(f"matching {label}", len(group.peers))
-    rosetta = find_rosetta_neurons(found[0], found[1:], settings.match)
-    reporter.advance(len(group.peers))
-    point = _counts(label, rosetta)
     beside = []
     if depth.full:
-        point, beside = deepened(
-            point,
-            group,
-            found,
-            backbone,
-            corpus,
-            folder=atlases,
-            dials=settings,
-            replicates=depth.replicates,
-            reporter=reporter,
-        )
+        beside = [
+            atlas_of(model, corpus, settings.atlas, atlases, reporter, workers=workers)[0] for model in group.beside
+        ]
+        measured = Measured(label, group, tuple(found), tuple(beside), backbone, corpus, settings, depth.replicates)
+        point = full_point(measured, atlases, reporter)
+    else:
+        reporter.stage(f"matching {label}", len(group.peers))
+        point = counted(label, find_rosetta_neurons(found[0], found[1:], settings.match))
+        reporter.advance(len(group.peers))
     return point, {atlas.manifest.model: atlas.manifest.model_fingerprint for atlas in (*found, *beside)}
-
-
-def _counts(label: str, rosetta: RosettaNeurons) -> StudyPoint:
-    counts, nulls, anchor = rosetta.counts(), rosetta.null_counts, rosetta.anchor
-    found = [anchor, *(peer.peer for peer in rosetta.peers)]
-    return StudyPoint(
-        label=label,
-        anchor=anchor.manifest.model,
-        peers=tuple(atlas.manifest.model for atlas in found[1:]),
-        neurons_anchor=anchor.neurons,
-        neurons_mean=mean_neurons([atlas.neurons for atlas in found]),
-        paper=counts["paper"],
-        strict=counts["strict"],
-        universal=counts["universal"],
-        mean_correlation=float(rosetta.mean_rho.mean()) if len(rosetta.mean_rho) else None,
-        decoy_derangement=NullCounts(paper=nulls["deranged_paper"], strict=nulls["deranged_strict"]),
-        decoy_rotation=NullCounts(paper=nulls["rotated_paper"], strict=nulls["rotated_strict"]),
-        half_jaccard=rosetta.half_jaccard,
-        spans=anchor.manifest.spans,
-        tokens=anchor.manifest.tokens,
-        certificate=rosetta.certificate,
-    )
 
 
 def kept(study: Study | None, label: str, group: Group, depth: Depth) -> bool:
