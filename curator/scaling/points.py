@@ -134,7 +134,8 @@ class Study(Part):
     @property
     def fingerprint(self) -> str:
         """Content name of the study: everything but ``created``."""
-        return of_json({"schema": SCHEMA, "study": self.model_dump(mode="json", exclude={"created"})})
+        stored = self.model_dump(mode="json", exclude={"created"}, exclude_defaults=True)
+        return of_json({"schema": SCHEMA, "study": stored})
 
     def with_point(self, point: StudyPoint, *, created: str | None = None) -> Study:
         """A study with ``point`` added, or in the place of the point with its label; the others stay as they are."""
@@ -143,9 +144,9 @@ class Study(Part):
         return Study(**{**fields, "points": (*others, point), "created": self.created if created is None else created})
 
     def save(self, path: Path) -> str:
-        """Write the study atomically as JSON, a line for each point; returns its fingerprint."""
+        """Write the study atomically as JSON, a line for each point, without what was not measured; returns its fingerprint."""
         head = {"schema": SCHEMA, "fingerprint": self.fingerprint}
-        study = self.model_dump(mode="json")
+        study = self.model_dump(mode="json", exclude_defaults=True)
         points = ",\n".join(_compact(point) for point in study.pop("points"))
         text = f'{_compact(head)[:-1]},\n"study":{_compact(study)[:-1]},\n"points":[\n{points}\n]}}}}\n'
         with atomic_file(path) as handle:
