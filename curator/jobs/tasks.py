@@ -142,6 +142,7 @@ def _identify(order: IdentifyOrder, job: _Job) -> Result:
 @_do.register
 def _study(order: StudyOrder, job: _Job) -> Result:
     from curator.reporting import write_study_report
+    from curator.scaling.full import Group
     from curator.scaling.points import Study
     from curator.scaling.study import extended, measure_group
 
@@ -149,11 +150,9 @@ def _study(order: StudyOrder, job: _Job) -> Result:
     dials = _dials(order.probe)
     study: Study | None = None
     for group in order.groups:
-        anchor, *peers = (job.choice(model) for model in group.models)
         point, models = measure_group(
             group.label,
-            anchor,
-            peers,
+            Group(tuple(job.choice(model) for model in group.models)),
             corpus,
             atlases=job.atlases,
             settings=dials,

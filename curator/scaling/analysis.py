@@ -1,0 +1,232 @@
+"""Everything that is derived from a study's points, in one value: exponents, capacity fits, trends of selectivity, the control table.
+
+A study stores measurements; this recomputes what is concluded from them, the same for the command, the report and its JSON.
+Verdicts are sentences and say what the sizes do not carry. Cost: one to three seconds for five sizes, most of it the capacity fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import Field
+from scipy import stats
+
+from curator.scaling.exponents import (
+    Exponent,
+    class_exponents,
+    neighbour_exponents,
+    pair_exponents,
+    rule_exponent,
+    threshold_exponents,
+)
+from curator.scaling.parts import Interval, Kind, Measure, Part, Rule
+from curator.scaling.points import Study, StudyPoint
+from curator.scaling.prediction import CapacityFit, fit_capacity
+from curator.scaling.verdict import ScalingFit, enough_sizes, fit_scaling
+
+RULES: tuple[Rule, ...] = ("paper", "strict", "universal")
+PART_RULES: tuple[Rule, ...] = ("paper", "strict")
+
+
+class Trend(Part):
+    """How a measure's median moves with size: slope for each tenfold number of neurons."""
+
+    measure: Measure
+    rule: Rule
+    kind: Kind
+    sizes: int
+    per_decade: float
+    interval: Interval | None = Field(default=None, description="95 % Student-t interval; None with two sizes.")
+
+
+class ControlRow(Part):
+    """One line of the control table."""
+
+    question: str
+    exponent: Exponent
+
+
+class StudyAnalysis(Part):
+    """What the points of a study say; every list is empty where the study did not measure it."""
+
+    fits: dict[str, ScalingFit]
+    exponents: dict[str, Exponent] = Field(description="By rule, with bootstrap intervals where there are replicates.")
+    thresholds: tuple[Exponent, ...]
+    neighbours: tuple[Exponent, ...]
+    capacity: tuple[CapacityFit, ...]
+    trends: tuple[Trend, ...]
+    controls: tuple[ControlRow, ...]
+    sentences: dict[str, str] = Field(description="A verdict for each section that was measured, by its name.")
+
+
+def analyse(study: Study) -> StudyAnalysis:
+    """Derive everything; pure, equal studies give equal values."""
+    points = study.points
+    measured: list[Rule] = [rule for rule in RULES if any(point.count(rule) is not None for point in points)]
+    exponents = {rule: rule_exponent(points, rule) for rule in measured}
+    thresholds, neighbours = threshold_exponents(points), neighbour_exponents(points)
+    capacity = tuple(fit for rule in PART_RULES if (fit := fit_capacity(points, rule)) is not None)
+    trends = tuple(_trends(points))
+    controls = tuple(_controls(points, exponents))
+    sentences = {
+        "thresholds": _flatness(thresholds[:1], thresholds, "the correlation threshold"),
+        "neighbours": _flatness(neighbours[:1], neighbours, "k"),
+        "capacity": " ".join(f"{fit.rule.capitalize()} rule: {fit.words}" for fit in capacity),
+        "polarization": _polarization(points, trends),
+        "specialisation": _specialisation(points),
+        "controls": _controlled(points, controls),
+    }
+    return StudyAnalysis(
+        fits={rule: fit_scaling(points, rule) for rule in measured},
+        exponents=exponents,
+        thresholds=thresholds,
+        neighbours=neighbours,
+        capacity=capacity,
+        trends=trends,
+        controls=controls,
+        sentences={name: words for name, words in sentences.items() if words},
+    )
+
+
+def _trends(points: Sequence[StudyPoint]) -> list[Trend]:
+    rows: dict[tuple[Rule, Measure, Kind], list[tuple[float, float]]] = {}
+    for point in points:
+        for panel in point.selectivity:
+            for one in panel.contrasts:
+                for kind, centre in (("rosetta", one.rosetta), ("others", one.others)):
+                    rows.setdefault((panel.rule, one.measure, kind), []).append((point.neurons_mean, centre.median))
+    return [
+        Trend(measure=measure, rule=rule, kind=kind, sizes=len(row), per_decade=slope, interval=between)
+        for (rule, measure, kind), row in rows.items()
+        if len({x for x, _ in row}) > 1
+        for slope, between in (_slope(row),)
+    ]
+
+
+def _slope(row: Sequence[tuple[float, float]]) -> tuple[float, Interval | None]:
+    x, y = np.log10([x for x, _ in row]), np.asarray([y for _, y in row])
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    freedom = len(x) - 2
+    if freedom < 1:
+        return slope, None
+    error = np.sqrt(np.sum((y - y.mean() - slope * centred) ** 2) / freedom / (centred @ centred))
+    half = float(stats.t.ppf(0.975, freedom) * error)
+    return slope, (slope - half, slope + half)
+
+
+def _controls(points: Sequence[StudyPoint], exponents: dict[Rule, Exponent]) -> list[ControlRow]:
+    found = [
+        ControlRow(question="Rosetta neurons of the group", exponent=exponents[rule])
+        for rule in PART_RULES
+        if rule in exponents
+    ]
+    for rule in PART_RULES:
+        found += [
+            ControlRow(question=_CLASS_QUESTIONS[one.name], exponent=one) for one in class_exponents(points, rule)
+        ]
+    gated = {pair_label for point in points for pair_label in _gated(point)}
+    for rule in PART_RULES:
+        found += [
+            ControlRow(
+                question="pair with a gated model" if one.name in gated else "pair of architectures", exponent=one
+            )
+            for one in pair_exponents(points, rule)
+        ]
+    return found
+
+
+_CLASS_QUESTIONS = {
+    "rosetta": "chosen by one peer, found in another: matched neurons",
+    "high kurtosis": "chosen by one peer, found in another: unmatched neurons of high kurtosis",
+    "same activity": "chosen by one peer, found in another: unmatched neurons of the same activity",
+}
+
+
+def _gated(point: StudyPoint) -> list[str]:
+    from curator.scaling.exponents import pair_name
+
+    return [pair_name(point, pair) for pair in point.pairs if pair.gated]
+
+
+def _flatness(base: Sequence[Exponent], series: Sequence[Exponent], dial: str) -> str:
+    """Whether the first exponent lies in the bootstrap or t interval of the others."""
+    fitted = [one for one in series if one.alpha is not None and one.sizes > 2]
+    if not base or base[0].alpha is None or len(fitted) < 2:
+        return ""
+    alphas = [one.alpha for one in fitted if one.alpha is not None]
+    outside = [one.name for one in fitted if one.interval and not one.interval[0] <= base[0].alpha <= one.interval[1]]
+    spread = f"With {dial} the exponent moves between {min(alphas):.2f} and {max(alphas):.2f}"
+    if not outside:
+        return (
+            f"{spread}; every interval holds {base[0].alpha:.2f}, so the points do not contradict a constant exponent."
+        )
+    return f"{spread}; at {', '.join(outside)} the interval does not hold {base[0].alpha:.2f}: it is not constant."
+
+
+def _polarization(points: Sequence[StudyPoint], trends: Sequence[Trend]) -> str:
+    panels = [(point, panel) for point in points for panel in point.selectivity if panel.rule == "strict"]
+    if not panels:
+        return ""
+    point, panel = panels[-1]
+    above = [one.measure for one in panel.contrasts if one.delta_interval[0] > 0 and one.measure != "active_fraction"]
+    sides = {(t.measure, t.kind): t for t in trends if t.rule == "strict"}
+    rising = []
+    for one in panel.contrasts:
+        mine, theirs = sides.get((one.measure, "rosetta")), sides.get((one.measure, "others"))
+        if mine and theirs and mine.interval and mine.interval[0] > max(0.0, theirs.per_decade):
+            rising.append(one.measure)
+    named = _listed(above) or "none of the measures"
+    first = (
+        f"At the largest size ({point.label}, {panel.neurons} strict Rosetta neurons) {named} "
+        f"{'is' if len(above) < 2 else 'are'} higher than in others of the same layers and active fractions."
+    )
+    if not enough_sizes(len(panels), _decades(points)):
+        return f"{first} Not enough sizes for a trend."
+    if rising:
+        return f"{first} {_listed(rising)} of Rosetta neurons rises with size, faster than that of the others: polarization."
+    return f"{first} No measure of Rosetta neurons rises with size beyond its interval: no polarization is shown here."
+
+
+def _specialisation(points: Sequence[StudyPoint]) -> str:
+    found = [(point, one) for point in points for one in point.specialisation if one.rule == "strict"]
+    if not found:
+        return ""
+    point, last = found[-1]
+    mine = next(one for one in last.index if one.kind == "rosetta")
+    theirs = next(one for one in last.index if one.kind == "others")
+    words = f"At {point.label} the median specialisation index of strict Rosetta neurons is {mine.median:.2f}, of others {theirs.median:.2f}"
+    if mine.controlled_median is None or theirs.controlled_median is None:
+        return f"{words}; token identity was not controlled for."
+    return (
+        f"{words}; with token identity controlled for, {mine.controlled_median:.2f} and {theirs.controlled_median:.2f}."
+    )
+
+
+def _controlled(points: Sequence[StudyPoint], controls: Sequence[ControlRow]) -> str:
+    last = next((point for point in reversed(points) if point.classes), None)
+    if last is None:
+        return ""
+    shares = {one.name: one.carried / one.members for one in last.classes if one.rule == "strict" and one.members}
+    slopes = {
+        row.exponent.name: row.exponent
+        for row in controls
+        if row.exponent.rule == "strict" and row.exponent.name in shares
+    }
+    parts = [
+        f"{name} {share:.0%}"
+        + (f" (exponent {slopes[name].alpha:.2f})" if name in slopes and slopes[name].alpha is not None else "")
+        for name, share in shares.items()
+    ]
+    return f"At {last.label}, of the neurons that one peer chooses another matches, strictly: {'; '.join(parts)}."
+
+
+def _decades(points: Sequence[StudyPoint]) -> float:
+    x = [point.neurons_mean for point in points]
+    return float(np.log10(max(x) / min(x))) if x else 0.0
+
+
+def _listed(names: Sequence[str]) -> str:
+    plain = [name.replace("_", " ") for name in names]
+    return " and ".join([", ".join(plain[:-1]), plain[-1]] if len(plain) > 1 else plain)
