@@ -9,7 +9,7 @@ from __future__ import annotations
 from curator.report.derived import Derived
 from curator.report.inputs import FilterResult, ReportInputs
 from curator.report.parts import NeuronEntry
-from curator.scaling.verdict import ScalingFit
+from curator.scaling.analysis import StudyAnalysis
 
 _FEW_TARGETS = 50
 _CHANCE_SHARE = 0.1
@@ -19,10 +19,10 @@ _UNSURE_Q = 0.05
 _NAMED = 6
 
 
-def doubts(inputs: ReportInputs, fits: dict[str, ScalingFit], derived: Derived) -> tuple[str, ...]:
+def doubts(inputs: ReportInputs, study: StudyAnalysis | None, derived: Derived) -> tuple[str, ...]:
     """Everything a careful reader should hold against the page, most general last."""
     return (
-        *_doubts_of_scaling(inputs, fits),
+        *_doubts_of_scaling(inputs, study),
         *_doubts_of_matching(inputs, derived),
         *_doubts_of_neurons(inputs),
         *_doubts_of_filter(inputs),
@@ -32,11 +32,11 @@ def doubts(inputs: ReportInputs, fits: dict[str, ScalingFit], derived: Derived) 
     )
 
 
-def _doubts_of_scaling(inputs: ReportInputs, fits: dict[str, ScalingFit]) -> list[str]:
-    if inputs.study is None:
+def _doubts_of_scaling(inputs: ReportInputs, study: StudyAnalysis | None) -> list[str]:
+    if inputs.study is None or study is None:
         return ["How the count grows with model size was not measured."]
-    found = [f"{fit.rule.capitalize()} rule: {fit.verdict}" for fit in fits.values() if not fit.enough]
-    for fit in fits.values():
+    found = [f"{fit.rule.capitalize()} rule: {fit.verdict}" for fit in study.fits.values() if not fit.enough]
+    for fit in study.fits.values():
         if fit.excluded:
             names = ", ".join(fit.excluded)
             found.append(

@@ -6,11 +6,9 @@ here but by the page's script, for there may be thousands. Cost: about 0.15 s a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from curator.report.derived import OperatingRow
 from curator.report.drawing import (
@@ -19,7 +17,6 @@ from curator.report.drawing import (
     INK,
     MUTED,
     ORANGE,
-    PURPLE,
     Drawing,
     canvas,
     finished,
@@ -28,10 +25,7 @@ from curator.report.drawing import (
     unit_square,
 )
 from curator.report.inputs import CalibrationBin, DepthEntry, PrecisionRecallPoint, RosettaSummary
-from curator.scaling.points import StudyPoint
-from curator.scaling.verdict import ScalingFit
 
-_ZERO_AT = 0.5  # where a count of zero is drawn on a logarithmic axis
 _DASHED = (0, (4, 3))
 
 
@@ -122,7 +116,7 @@ def precision_recall_figure(
         if chosen is not None:
             axes.scatter([chosen[0]], [chosen[1]], marker="D", s=52, color=ORANGE, zorder=3, label="this run")
         unit_square(axes, "recall: share of the target found", "precision: share of kept on target")
-        legend_above(axes, 3)
+        legend_above(axes, 2)
         return finished(figure, "precision-recall", "Precision against recall of the filter on held-out documents")
 
 
@@ -140,61 +134,3 @@ def depth_figure(depths: Sequence[DepthEntry]) -> Drawing:
         axes.set_ylabel("average precision")
         axes.grid(visible=True)
         return finished(figure, "depth", "Average precision on held-out documents by the number of layers read")
-
-
-def scaling_figure(points: Sequence[StudyPoint], fits: Mapping[str, ScalingFit]) -> Drawing:
-    """Counts by mean neuron count, both axes logarithmic: real matches filled, nulls hollow, the paper rule's fit as a line."""
-    with styled():
-        figure, axes = canvas(6.6, 4.4)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        _fit_line(axes, points, fits.get("paper"))
-        x = [point.neurons_mean for point in points]
-        series = (
-            ("paper rule", [point.paper for point in points], "o", BLUE, True),
-            ("strict rule", [point.strict for point in points], "s", GREEN, True),
-            ("universal rule", [point.universal for point in points], "D", PURPLE, True),
-            ("null: deranged documents", [point.decoy_derangement.paper for point in points], "^", ORANGE, False),
-            ("null: rotated layers", [point.decoy_rotation.paper for point in points], "v", ORANGE, False),
-            ("untrained models", [point.untrained for point in points], "X", MUTED, False),
-        )
-        for name, counts, marker, colour, filled in series:
-            _scatter(axes, x, counts, marker=marker, colour=colour, filled=filled, label=name)
-        axes.set_xlabel("neurons, mean of the matched models")
-        axes.set_ylabel("matched neurons of the anchor")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-            axis.set_minor_locator(NullLocator())
-        axes.grid(visible=True)
-        legend_above(axes, 2)
-        title = "Matched neurons by model size, with the counts that nulls give and the power-law fit"
-        return finished(figure, "scaling", title)
-
-
-def _scatter(
-    axes: Axes, x: list[float], counts: Sequence[int | None], *, marker: str, colour: str, filled: bool, label: str
-) -> None:
-    shown = [(place, count or _ZERO_AT) for place, count in zip(x, counts, strict=True) if count is not None]
-    if not shown:
-        return
-    places, heights = zip(*shown, strict=True)
-    face = colour if filled else "none"
-    axes.scatter(
-        places, heights, s=44, marker=marker, facecolors=face, edgecolors=colour, linewidths=1.4, label=label, zorder=3
-    )
-
-
-def _fit_line(axes: Axes, points: Sequence[StudyPoint], fit: ScalingFit | None) -> None:
-    if fit is None or fit.power_law is None:
-        return
-    x = [point.neurons_mean for point in points]
-    grid = np.geomspace(min(x) / 1.15, max(x) * 1.15, 60)
-    law = fit.power_law
-    label = f"fit, paper rule: exponent {law.alpha:.2f}"
-    # A fit that the sizes cannot carry is dashed: the line describes the points, it is no law.
-    axes.plot(
-        grid, law.predict(grid), color=BLUE, linewidth=1.4, linestyle="-" if fit.enough else (0, (5, 3)), label=label
-    )
-    if (band := law.band(grid)) is not None:
-        axes.fill_between(grid, band[0], band[1], color=BLUE, alpha=0.12, linewidth=0)

@@ -1,7 +1,7 @@
-"""What the numbers say: two sentences for the top of the page, with what was derived from the inputs, the fits and the doubts.
+"""What the numbers say: two sentences for the top of the page, with what was derived, analysed and doubted.
 
-All of it is pure: inputs in, values out. ``derived`` holds the numbers and ``doubts`` the reservations. Cost: the fits take
-about 0.1 s a rule. It does not know what would be a good result.
+All of it is pure: inputs in, values out. ``derived`` holds the numbers and ``doubts`` the reservations. Cost: that of analysing
+the study, up to three seconds. It does not know what would be a good result.
 """
 
 from __future__ import annotations
@@ -11,33 +11,22 @@ from typing import NamedTuple
 from curator.report.derived import Derived, derive
 from curator.report.doubts import doubts, listed
 from curator.report.inputs import ReportInputs
-from curator.scaling.points import Rule
-from curator.scaling.verdict import ScalingFit, fit_scaling
-
-RULES: tuple[Rule, ...] = ("paper", "strict", "universal")
+from curator.scaling.analysis import StudyAnalysis, analyse
 
 
 class Findings(NamedTuple):
     """All that the page says beyond its inputs."""
 
     derived: Derived
-    fits: dict[str, ScalingFit]
+    study: StudyAnalysis | None
     headline: tuple[str, str]
     doubts: tuple[str, ...]
 
 
 def find(inputs: ReportInputs) -> Findings:
-    """Everything at once; the fits take about 0.1 s a rule."""
-    derived, fits = derive(inputs), fit_rules(inputs)
-    return Findings(derived, fits, headline(inputs, derived), doubts(inputs, fits, derived))
-
-
-def fit_rules(inputs: ReportInputs) -> dict[str, ScalingFit]:
-    """The fit of each counting rule that the study measured at all."""
-    if inputs.study is None:
-        return {}
-    points = inputs.study.points
-    return {rule: fit_scaling(points, rule) for rule in RULES if any(point.count(rule) is not None for point in points)}
+    """Everything at once; analysing a study takes some tenths of a second."""
+    derived, study = derive(inputs), analyse(inputs.study) if inputs.study else None
+    return Findings(derived, study, headline(inputs, derived), doubts(inputs, study, derived))
 
 
 def headline(inputs: ReportInputs, derived: Derived) -> tuple[str, str]:

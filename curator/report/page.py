@@ -38,7 +38,7 @@ STATIC_NEURONS = 40
 def write_report(inputs: ReportInputs, out_dir: Path) -> ReportPaths:
     """Write all forms of a report into ``out_dir``, each file whole or not at all; the JSON last."""
     findings = find(inputs)
-    panels = (*panels_of(inputs, findings), *study_panels(inputs, findings))
+    panels = (*panels_of(inputs, findings), *study_panels(inputs.study, findings))
     paths = ReportPaths(
         html=out_dir / "report.html",
         json=out_dir / "report.json",
@@ -72,13 +72,13 @@ def load_report(path: Path) -> ReportInputs:
 
 
 def report_json(inputs: ReportInputs, findings: Findings, panels: tuple[Panel, ...]) -> dict[str, Any]:
-    """The report as a JSON value: inputs, fits, derived numbers, every figure's numbers, and the sentences of the page."""
+    """The report as a JSON value: inputs, derived numbers, the study's analysis, every figure's numbers, the page's sentences."""
     return {
         "schema": SCHEMA,
         "headline": list(findings.headline),
         "doubts": list(findings.doubts),
         "inputs": inputs.model_dump(mode="json"),
-        "fits": {rule: fit.model_dump(mode="json") for rule, fit in findings.fits.items()},
+        "study": findings.study.model_dump(mode="json") if findings.study else None,
         "derived": findings.derived.model_dump(mode="json"),
         "sections": {panel.anchor: panel.as_json() for panel in panels},
     }
@@ -91,7 +91,7 @@ def render_html(inputs: ReportInputs, findings: Findings, panels: tuple[Panel, .
     return environment.get_template("report.html.j2").render(
         inputs=inputs,
         panels={panel.anchor: panel for panel in panels},
-        study=[panel for panel in panels if panel.anchor.startswith("study")],
+        growth=[panel for panel in panels if panel.anchor.startswith("study")],
         # Safe to mark: the style and the script are files of this package, and the payload escapes what ends an element.
         style=Markup(_source(environment, "report.css")),  # noqa: S704
         script=Markup(script),  # noqa: S704
@@ -126,6 +126,7 @@ def _environment(*, autoescape: bool = True) -> Environment:
         plain=printing.plain_cell,
         text=lambda text: text if text else printing.NOT_MEASURED,
         runs=printing.text_runs,
+        one_line=lambda text: text.replace("\n", "\u21b5 "),
         shade=printing.shade_class,
         mean_rho=mean_rho,
         worst_q=worst_q,

@@ -231,6 +231,7 @@ def run_panel(inputs: ReportInputs, derived: Derived) -> Panel:
 
 
 def _run_counts(result: FilterResult) -> Table:
+    threshold = () if result.threshold is None else (("score threshold", result.threshold),)
     return _named(
         "The run",
         "number",
@@ -240,7 +241,7 @@ def _run_counts(result: FilterResult) -> Table:
             ("of the target domain", result.oracle),
             ("kept", result.kept),
             ("F1", result.f1),
-            ("score threshold", result.threshold),
+            *threshold,
             ("tokens read", result.tokens),
             ("tokens per second", None if result.tokens_per_second is None else round(result.tokens_per_second)),
         ),
@@ -254,8 +255,8 @@ def _run_shares(result: FilterResult, derived: Derived) -> Table:
         (
             ("precision", result.precision, derived.precision_interval),
             ("recall", result.recall, derived.recall_interval),
-            ("share of the pool kept", derived.kept_fraction, None),
-            ("share of the pool on target", derived.target_fraction, None),
+            ("share of the pool kept", derived.kept_fraction, ""),
+            ("share of the pool on target", derived.target_fraction, ""),
         ),
     )
 

@@ -1,38 +1,141 @@
-"""The study's sections: growth with size, and whatever else the study measured, each a panel with its numbers.
+"""The study's sections: growth with size, and whatever else the study measured, each a panel with its verdict and numbers.
 
-An anchor of the study begins with ``study``. Cost: that of the figures. It measures and fits nothing.
+Figures and tables come from ``study_figures`` and ``study_tables`` under the same names; here they get a title and the sentence
+that says how to read them. The anchor of each begins with ``study``. What a quick study did not measure has no section, and the
+first one says what that is. Cost: that of the figures. It measures and fits nothing.
 """
 
 from __future__ import annotations
 
-from curator.report import figures
+from typing import NamedTuple
+
 from curator.report.findings import Findings
-from curator.report.inputs import ReportInputs
 from curator.report.panels import Column, Panel, Table
+from curator.report.study_figures import study_drawings
+from curator.report.study_tables import study_tables
+from curator.scaling.analysis import StudyAnalysis
 from curator.scaling.points import Study
 from curator.scaling.verdict import ScalingFit
 
 
-def study_panels(inputs: ReportInputs, findings: Findings) -> tuple[Panel, ...]:
-    """All panels of the study; one that says "not measured" without a study."""
-    return (growth_panel(inputs.study, findings),)
+class _Section(NamedTuple):
+    """A section's name, its title, its name in the list of sections, how to read it, what is said under the figure."""
+
+    name: str
+    title: str
+    short: str
+    how: str
+    caption: str = ""
+    tables: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
 
 
-def growth_panel(study: Study | None, findings: Findings) -> Panel:
-    """How the count grows with model size."""
-    measured = study is not None and bool(study.points)
-    return Panel(
-        anchor="study-growth",
-        title="How the count grows with model size",
-        short="Growth",
-        how="Each column of marks is one size. Filled marks are real matches and hollow ones are nulls; a straight line on "
-        "these axes is a power law, and its slope is the exponent.",
-        drawings=(figures.scaling_figure(study.points, findings.fits),) if study and measured else (),
-        caption="The band is the 95% interval of the line; a dashed line describes the points and is no law. A count of zero is "
-        "drawn at one half.",
-        tables=_growth_tables(study, findings) if study and measured else (),
-        remarks=tuple(_verdict(fit) for fit in findings.fits.values()) if measured else (),
-    )
+_SECTIONS = (
+    _Section(
+        "growth",
+        "How the count grows with model size",
+        "Growth",
+        "Each column of marks is one size. Filled marks are real matches and hollow ones are nulls; a straight line on these "
+        "axes is a power law, and its slope is the exponent.",
+        "Bands are 95% intervals of the line: over other texts where folds were resampled, over the sizes' scatter otherwise. A "
+        "dashed line describes the points and is no law. A count of zero is drawn at one half.",
+    ),
+    _Section(
+        "fraction",
+        "Which share of the neurons is shared, and between whom",
+        "Share",
+        "A count that grows more slowly than the model is a falling share. The tables have every pair of models of a size, and "
+        "the three-way intersection counted from each of its anchors.",
+        tables=("pairs", "stars"),
+    ),
+    _Section(
+        "exponents",
+        "Whether the exponent hangs on a dial",
+        "Exponents",
+        "The theory wants one exponent whatever correlation a match must reach, and however many neighbours may match.",
+        "Thick bars: other texts (fold bootstrap). Thin ones: the sizes' scatter about the line.",
+        sentences=("thresholds", "neighbours"),
+    ),
+    _Section(
+        "budgets",
+        "Whether more text would change it",
+        "Text",
+        "The count on nested parts of the corpus, beside what deranged documents give there: a curve that is still falling or "
+        "rising has not seen enough text.",
+    ),
+    _Section(
+        "capacity",
+        "What the capacity model predicts",
+        "Model",
+        "A model with N neurons spends a fixed budget of isolation on features of falling importance (paper, section 4.3). "
+        "Fitted to the counts alone, it foretells the share, the isolation and the correlation of the matches.",
+        sentences=("capacity",),
+    ),
+    _Section(
+        "polarization",
+        "Whether shared neurons grow more selective",
+        "Selectivity",
+        "Rosetta neurons beside others of the same layers and active fractions. The effect that the paper names polarization is "
+        "a gap that widens with size.",
+        "Bars are 95% cluster-bootstrap intervals of the medians.",
+        sentences=("polarization",),
+    ),
+    _Section(
+        "specialisation",
+        "Whether they keep to a domain",
+        "Domains",
+        "How far a neuron's firing is confined to one domain, as it is and after the mean of each span's own text is taken away: "
+        "what is left is not the work of a few frequent tokens.",
+        sentences=("specialisation",),
+    ),
+    _Section(
+        "controls",
+        "Whether anything else grows so",
+        "Controls",
+        "The same exponent for classes that should not show it, for other pairs of architectures, and for gated models.",
+        sentences=("controls",),
+    ),
+)
+
+
+def study_panels(study: Study | None, findings: Findings) -> tuple[Panel, ...]:
+    """All panels that the study can fill; the first stands empty without a study."""
+    if study is None or not study.points or findings.study is None:
+        return (Panel(f"study-{_SECTIONS[0].name}", _SECTIONS[0].title, _SECTIONS[0].how, short=_SECTIONS[0].short),)
+    drawings, tables = study_drawings(study, findings.study), study_tables(study, findings.study)
+    made = []
+    for section in _SECTIONS:
+        drawing = drawings.get(section.name)
+        of_section = tuple(table for name in (section.name, *section.tables) for table in tables.get(name, ()))
+        extra = _fit_tables(findings.study) if section.name == "growth" else ()
+        made.append(
+            Panel(
+                anchor=f"study-{section.name}",
+                title=section.title,
+                how=section.how,
+                drawings=(drawing,) if drawing else (),
+                caption=section.caption,
+                tables=(*of_section, *extra),
+                remarks=_remarks(section, study, findings.study),
+                short=section.short,
+            )
+        )
+    return tuple(panel for panel in made if not panel.empty)
+
+
+def _remarks(section: _Section, study: Study, analysis: StudyAnalysis) -> tuple[str, ...]:
+    said = tuple(analysis.sentences[name] for name in section.sentences if name in analysis.sentences)
+    if section.name != "growth":
+        return said
+    verdicts = tuple(_verdict(fit) for fit in analysis.fits.values())
+    quick = not any(point.full for point in study.points)
+    return (*verdicts, *((_QUICK,) if quick else ()))
+
+
+_QUICK = (
+    "Not measured in this study: pairs, dials, parts of the text, the capacity model, selectivity, specialisation and control "
+    "classes; a full study measures them."
+)
 
 
 def _verdict(fit: ScalingFit) -> str:
@@ -40,62 +143,9 @@ def _verdict(fit: ScalingFit) -> str:
     return f"{fit.rule.capitalize()} rule. {fit.verdict}{left_out if fit.excluded else ''}"
 
 
-def _growth_tables(study: Study, findings: Findings) -> tuple[Table, ...]:
-    counts = Table(
-        "Matched neurons by size",
-        (
-            Column("size", "text"),
-            Column("mean neurons", "number", 0),
-            Column("paper", "count"),
-            Column("strict", "count"),
-            Column("universal", "count"),
-            Column("null: documents", "count"),
-            Column("null: layers", "count"),
-            Column("untrained", "count"),
-        ),
-        tuple(
-            (
-                p.label,
-                p.neurons_mean,
-                p.paper,
-                p.strict,
-                p.universal,
-                p.decoy_derangement.paper,
-                p.decoy_rotation.paper,
-                p.untrained,
-            )
-            for p in study.points
-        ),
-    )
-    sizes = Table(
-        "Sizes in full",
-        (
-            Column("size", "text"),
-            Column("anchor", "text"),
-            Column("peers", "text"),
-            Column("share matched", "share", 1),
-            Column("mean ρ"),
-            Column("half-corpus Jaccard", "number", 2),
-            Column("spans", "count"),
-        ),
-        tuple(
-            (
-                p.label,
-                p.anchor,
-                ", ".join(p.peers),
-                findings.derived.point_fractions[p.label],
-                p.mean_correlation,
-                p.half_jaccard,
-                p.spans,
-            )
-            for p in study.points
-        ),
-    )
-    return (counts, sizes, _fits_table(findings), *_curves_tables(findings))
-
-
-def _fits_table(findings: Findings) -> Table:
-    return Table(
+def _fit_tables(analysis: StudyAnalysis) -> tuple[Table, ...]:
+    """Both fits of every rule, and the other curves through the paper rule's counts."""
+    fits = Table(
         "Power-law fits, count = c × neurons^α, by least squares and by the count model",
         (
             Column("rule", "text"),
@@ -108,36 +158,25 @@ def _fits_table(findings: Findings) -> Table:
             Column("α, count model", "number", 2),
             Column("95% interval, count model", "interval", 2),
         ),
-        tuple(
-            (
-                rule,
-                fit.sizes,
-                fit.decades,
-                *(
-                    (fit.power_law.alpha, fit.power_law.interval, fit.power_law.r_squared, fit.power_law.c)
-                    if fit.power_law
-                    else (None,) * 4
-                ),
-                *((fit.counts.alpha, fit.counts.interval) if fit.counts else (None, None)),
-            )
-            for rule, fit in findings.fits.items()
-        ),
+        tuple(_fit_row(rule, fit) for rule, fit in analysis.fits.items()),
     )
+    paper = analysis.fits.get("paper")
+    if paper is None or not paper.curves:
+        return (fits,)
+    curves = Table(
+        "Other curves through the paper rule's counts; a lower ΔAICc is better, below 2 there is no preference",
+        (
+            Column("curve", "text"),
+            Column("formula", "text"),
+            Column("ΔAICc", "number", 1),
+            Column("error at the held-out largest size", "share", 0),
+        ),
+        tuple((curve.name, curve.formula, curve.delta_aicc, curve.held_out_error) for curve in paper.curves),
+    )
+    return fits, curves
 
 
-def _curves_tables(findings: Findings) -> tuple[Table, ...]:
-    fit = findings.fits.get("paper")
-    if fit is None or not fit.curves:
-        return ()
-    return (
-        Table(
-            "Other curves through the paper rule's counts; a lower ΔAICc is better, below 2 there is no preference",
-            (
-                Column("curve", "text"),
-                Column("formula", "text"),
-                Column("ΔAICc", "number", 1),
-                Column("error at the held-out largest size", "share", 0),
-            ),
-            tuple((curve.name, curve.formula, curve.delta_aicc, curve.held_out_error) for curve in fit.curves),
-        ),
-    )
+def _fit_row(rule: str, fit: ScalingFit) -> tuple[str | float | tuple[float, float] | None, ...]:
+    law, counts = fit.power_law, fit.counts
+    by_squares = (law.alpha, law.interval, law.r_squared, law.c) if law else (None,) * 4
+    return rule, fit.sizes, fit.decades, *by_squares, *((counts.alpha, counts.interval) if counts else (None, None))

@@ -237,7 +237,8 @@
     })];
   }
 
-  // A reading is two characters a token: its length in code points, and its shade. The span is outlined wherever tokens end.
+  // A reading is two characters a token: its length in code points, and its shade. The span is outlined wherever tokens end;
+  // lines run on, their ends as arrows, so that the same words stand in the same place for every model.
   function tokens(text, code, start, end) {
     const points = Array.from(text), out = [];
     let at = 0;
@@ -247,7 +248,7 @@
       const edges = [at, Math.min(Math.max(start, at), at + length), Math.min(Math.max(end, at), at + length), at + length];
       for (let part = 0; part < 3; part++) {
         if (edges[part] === edges[part + 1]) continue;
-        const piece = points.slice(edges[part], edges[part + 1]).join(""), marked = part === 1 ? " span" : "";
+        const piece = points.slice(edges[part], edges[part + 1]).join("").replaceAll("\n", "\u21b5 "), marked = part === 1 ? " span" : "";
         const title = shade ? `${level > 0 ? "" : "\u2212"}${Math.abs(level)}\u03c3${Math.abs(level) === 8 ? " or more" : ""}` : null;
         out.push(shade || marked ? make("b", { class: (shade + marked).trim(), title }, piece) : piece);
       }
