@@ -55,7 +55,8 @@ def index_json(inputs: ReportInputs) -> str:
 
 def evidence_lines(inputs: ReportInputs) -> str:
     """A line of JSON for each neuron, in the order of the index."""
-    return "\n".join(_script_safe(_evidence(neuron, _domains(inputs.neuron_set))) for neuron in inputs.neuron_set)
+    domains = _domains(inputs.neuron_set)
+    return "\n".join(_script_safe(_evidence(neuron, domains)) for neuron in inputs.neuron_set)
 
 
 def encoded_reading(reading: Reading) -> str:

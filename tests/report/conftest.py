@@ -123,12 +123,26 @@ def invented_neuron(number: int, contexts: tuple[Context, ...] | None = None) ->
         normalized_fire=3.25,
         specialisation=0.5 + 0.0002 * number,
         matches=(
-            PeerMatch(peer=MODELS[1], neuron=f"L2/U{number}", rho=0.7331, standard_error=0.0123, interval=(0.704, 0.7622), q=0.0009),
-            PeerMatch(peer=MODELS[2], neuron="L1/U222", rho=-0.6119, standard_error=0.0171, interval=(-0.6523, -0.5715), q=0.002 + 0.00001 * number),
+            PeerMatch(
+                peer=MODELS[1],
+                neuron=f"L2/U{number}",
+                rho=0.7331,
+                standard_error=0.0123,
+                interval=(0.704, 0.7622),
+                q=0.0009,
+            ),
+            PeerMatch(
+                peer=MODELS[2],
+                neuron="L1/U222",
+                rho=-0.6119,
+                standard_error=0.0171,
+                interval=(-0.6523, -0.5715),
+                q=0.002 + 0.00001 * number,
+            ),
         ),
         histogram=DomainHistogram(edges=edges, counts=counts),
         contexts=tuple(invented_context(kind, n) for n, kind in enumerate(kinds)) if contexts is None else contexts,
-    )  # fmt: skip
+    )
 
 
 def invented_sample(verdict: str, probability: float, text: str = "".join(WORDS * 3)) -> SampleDocument:
@@ -202,7 +216,12 @@ def inputs() -> ReportInputs:
             on_target=160,
             tokens=312_345,
             kept=tuple(
-                KeptAt(threshold=t, documents=int(200 * (1 - t) + 90), on_target=int(70 * (1 - t) + 85), tokens=int(81_000 * (1 - t) + 40_007))
+                KeptAt(
+                    threshold=t,
+                    documents=int(200 * (1 - t) + 90),
+                    on_target=int(70 * (1 - t) + 85),
+                    tokens=int(81_000 * (1 - t) + 40_007),
+                )
                 for t in (0.05, 0.25, 0.5, 0.75, 0.95)
             ),
         ),
@@ -235,7 +254,7 @@ def inputs() -> ReportInputs:
             FileEntry(path="kept/part-00000.jsonl.zst", bytes=181_234, sha256="12" * 32, records=132),
             FileEntry(path="manifest.json", bytes=2_101),
         ),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")
