@@ -19,13 +19,12 @@ import numpy as np
 from pydantic import Field
 from scipy import optimize
 
-from curator.scaling.capacity import Capacity, CapacityModel, match_correlation, solve_sizes
+from curator.scaling.capacity import Capacity, CapacityModel, isolation, match_correlation, solve_sizes
 from curator.scaling.fits import fit_power_law
 from curator.scaling.parts import Correlations, Part, Rule
 from curator.scaling.points import StudyPoint
 
 _BETAS = (1.05, 6.0)
-_LOG_KAPPA = (-12.0, 6.0)
 _FEWEST = 3
 
 
@@ -97,18 +96,23 @@ def fit_capacity(points: Sequence[StudyPoint], rule: Rule) -> CapacityFit | None
 
 
 def _balanced(sizes: Sequence[int], log_counts: np.ndarray, beta: float, tau: float) -> CapacityModel:
-    """The model of this beta whose kappa makes the mean log error zero: the count rises with kappa."""
+    """The model of this beta whose kappa makes the mean log error zero: the count rises with kappa.
+
+    A count fixes its own frontier, R (1 + tau)^(1/beta), and so its own kappa; the root lies between those of the sizes.
+    """
+    frontiers = np.exp(log_counts) * (1 + tau) ** (1 / beta)
+    spent = [isolation(np.arange(1.0, frontier), frontier, beta).sum() for frontier in frontiers]
+    low, high = (float(end) for end in np.log(np.quantile(np.asarray(spent) / sizes, [0.0, 1.0])))
 
     def excess(log_kappa: float) -> float:
         model = CapacityModel(beta=beta, kappa=float(np.exp(log_kappa)), tau=tau)
         return float((_log_ranks(sizes, model) - log_counts).mean())
 
-    low, high = _LOG_KAPPA
-    if excess(low) >= 0 or excess(high) <= 0:
-        log_kappa = low if excess(low) >= 0 else high
-    else:
-        log_kappa = optimize.root_scalar(excess, bracket=(low, high), xtol=1e-4).root
-    return CapacityModel(beta=beta, kappa=float(np.exp(log_kappa)), tau=tau)
+    nudged = (low - 1e-6, high + 1e-6)
+    if excess(nudged[0]) >= 0 or excess(nudged[1]) <= 0:  # all sizes have one kappa, to rounding
+        return CapacityModel(beta=beta, kappa=float(np.exp((low + high) / 2)), tau=tau)
+    root = optimize.root_scalar(excess, bracket=nudged, xtol=1e-6).root
+    return CapacityModel(beta=beta, kappa=float(np.exp(root)), tau=tau)
 
 
 def _log_ranks(sizes: Sequence[int], model: CapacityModel) -> np.ndarray:
