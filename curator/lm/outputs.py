@@ -1,12 +1,13 @@
 """What a neuron writes towards: how far its output direction singles out tokens of the vocabulary [S, section 5].
 
-For neuron u the paper takes cos(W_out[u], W_U[v]) over all tokens v and the excess kurtosis of these: high when a few tokens stand
-out. W_out[u] is the neuron's column of the down projection, W_U the unembedding as it is stored: a head of its own where the
-checkpoint has one, else the input embeddings. As in the paper the gain of the final norm is left out; where an OPT model projects
-its residual stream before the head, so is the column. Rows that no token of the tokenizer has are padding and left out.
+For neuron u the paper takes cos(W_out[u], W_U[v]) over all tokens v and the excess kurtosis of these: high when a few
+tokens stand out. W_out[u] is the neuron's column of the down projection, W_U the unembedding as it is stored: a head of its
+own where the checkpoint has one, else the input embeddings. As in the paper the gain of the final norm is left out; where
+an OPT model projects its residual stream before the head, so is the column. Rows that no token of the tokenizer has are
+padding and left out.
 
-Cost: neurons x tokens x width multiplications, no text is read. It does not know activations: a neuron may be selective in what it
-reads and not in what it writes, and the other way round.
+Cost: neurons x tokens x width multiplications, no text is read. It does not know activations: a neuron may be selective in
+what it reads and not in what it writes, and the other way round.
 """
 
 from __future__ import annotations

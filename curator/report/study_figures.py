@@ -1,8 +1,8 @@
-"""The figures of a scaling study: pure functions from its parts and its analysis to drawings; their numbers are in ``study_tables``.
+"""The figures of a scaling study: from its points and their analysis to drawings; the numbers are in ``study_tables``.
 
-Thick bars and bands are fold-bootstrap intervals (other texts), thin ones Student's over the sizes' scatter about the line. Rosetta neurons
-are filled blue, what they are compared with hollow or grey. ``study_drawings`` names every figure that the study can fill.
-Cost: about 0.2 s a figure. They fit nothing.
+Thick bars and bands are fold-bootstrap intervals (other texts), thin ones Student's over the sizes' scatter about the line.
+Rosetta neurons are filled blue, what they are compared with hollow or grey. ``study_drawings`` names every figure that the
+study can fill. Cost: about 0.2 s a figure. They fit nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from curator.report.drawing import (
     panels,
     styled,
 )
+from curator.report.neuron_figures import controls_figure, exponent_mark, polarization_figure, specialisation_figure
 from curator.scaling.analysis import StudyAnalysis
 from curator.scaling.exponents import Exponent
 from curator.scaling.parts import Rule
@@ -33,13 +34,7 @@ from curator.scaling.points import Study, StudyPoint
 
 _COLOURS, _MARKERS = (BLUE, ORANGE, GREEN, PURPLE, MUTED), ("o", "s", "^", "D", "v")
 _SHOWN: Rule = "strict"
-_MEASURES = {
-    "gini": "Gini",
-    "treves_rolls": "Treves–Rolls",
-    "hoyer": "Hoyer",
-    "excess_kurtosis": "excess kurtosis",
-    "vocabulary_kurtosis": "vocabulary kurtosis",
-}
+_RULES: tuple[tuple[Rule, str, str], ...] = (("paper", "o", BLUE), ("strict", "s", GREEN))
 
 
 def study_drawings(study: Study, analysis: StudyAnalysis) -> dict[str, Drawing]:
@@ -65,7 +60,7 @@ def growth_figure(points: Sequence[StudyPoint], analysis: StudyAnalysis) -> Draw
     x = np.asarray([point.neurons_mean for point in points])
     with styled():
         figure, axes = canvas(6.6, 4.4)
-        for rule, marker, colour in (("paper", "o", BLUE), ("strict", "s", GREEN)):
+        for rule, marker, colour in _RULES:
             _line(axes, x, points, analysis.exponents.get(rule), colour)
             counts = [point.count(rule) for point in points]
             _marks(axes, x, counts, marker, colour, f"{rule} rule", filled=True)
@@ -95,7 +90,7 @@ def fraction_figure(points: Sequence[StudyPoint]) -> Drawing | None:
     x = np.asarray([point.neurons_mean for point in points])
     with styled():
         figure, axes = canvas(6.0, 3.2)
-        for rule, marker, colour in (("paper", "o", BLUE), ("strict", "s", GREEN)):
+        for rule, marker, colour in _RULES:
             counts = [point.count(rule) for point in points]
             share = [None if n is None else 100 * n / p.neurons_anchor for n, p in zip(counts, points, strict=True)]
             kept = [(place, value) for place, value in zip(x, share, strict=True) if value is not None]
@@ -120,7 +115,7 @@ def exponents_figure(analysis: StudyAnalysis) -> Drawing | None:
         for axes, (name, series) in zip(both, dials, strict=True):
             shown = [one for one in series if one.alpha is not None]
             for place, one in enumerate(shown):
-                _interval(axes, place, one)
+                exponent_mark(axes, place, one)
             axes.set_xticks(range(len(shown)), [f"{one.value:g}" for one in shown])
             if shown:
                 axes.axhline(shown[0].alpha or 0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
@@ -198,120 +193,6 @@ def capacity_figure(analysis: StudyAnalysis) -> Drawing | None:
             "study-capacity",
             f"Capacity model with beta {fit.beta:.2f}, fitted to the counts: measured against predicted by model size",
         )
-
-
-def polarization_figure(points: Sequence[StudyPoint], rule: Rule = _SHOWN) -> Drawing | None:
-    """Medians of each measure by size, Rosetta neurons against matched others, with bootstrap intervals."""
-    panels_of = [(point, one) for point in points for one in point.selectivity if one.rule == rule]
-    named = [name for name in _MEASURES if any(c.measure == name for _, panel in panels_of for c in panel.contrasts)]
-    if not named:
-        return None
-    with styled():
-        figure, many = panels(1.9 * len(named) + 0.6, 3.0, len(named))
-        for axes, name in zip(many, named, strict=True):
-            rows = [(point, c) for point, panel in panels_of for c in panel.contrasts if c.measure == name]
-            x = np.asarray([point.neurons_mean for point, _ in rows])
-            for kind, colour, marker, shift in (("rosetta", BLUE, "o", 0.96), ("others", MUTED, "s", 1.04)):
-                middle = np.asarray([getattr(c, kind).median for _, c in rows])
-                between = np.asarray([getattr(c, f"{kind}_interval") for _, c in rows]).T
-                axes.vlines(x * shift, between[0], between[1], color=colour, linewidth=1.6)
-                axes.plot(x * shift, middle, color=colour, marker=marker, markersize=5, linewidth=1, label=_KINDS[kind])
-            axes.set_xscale("log")
-            axes.set_xticks(x, [point.label for point, _ in rows], rotation=60, fontsize=8)
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.set_title(_MEASURES[name], fontsize=9.5)
-            axes.grid(visible=True, axis="y")
-        many[0].legend(fontsize=8, loc="best")
-        return finished(
-            figure,
-            "study-polarization",
-            f"Selectivity of Rosetta neurons ({rule} rule) and of others of the same layers and active fractions, by model size",
-        )
-
-
-_KINDS = {"rosetta": "Rosetta", "others": "matched others"}
-
-
-def specialisation_figure(points: Sequence[StudyPoint], rule: Rule = _SHOWN) -> Drawing | None:
-    """The index by size, and each domain's best neuron at the largest size; hollow: token identity controlled for."""
-    found = [(point, one) for point in points for one in point.specialisation if one.rule == rule]
-    if not found:
-        return None
-    with styled():
-        figure, (left, right) = panels(8.0, 4.2, 2)
-        labels = [point.label for point, _ in found]
-        for kind, colour, marker in (("rosetta", BLUE, "o"), ("others", MUTED, "s")):
-            rows = [next(one for one in firing.index if one.kind == kind) for _, firing in found]
-            left.plot(labels, [row.median for row in rows], color=colour, marker=marker, label=_KINDS[kind])
-            controlled = [np.nan if row.controlled_median is None else row.controlled_median for row in rows]
-            left.plot(
-                labels,
-                controlled,
-                color=colour,
-                marker=marker,
-                markerfacecolor="none",
-                linestyle=(0, (4, 3)),
-                linewidth=1,
-            )
-        left.set_ylim(0, 1)
-        left.set_ylabel("specialisation index, median")
-        left.legend(fontsize=8, loc="lower right")
-        left.grid(visible=True, axis="y")
-        _domains(right, found[-1][1].domains, found[-1][0].label)
-        return finished(
-            figure,
-            "study-specialisation",
-            "Specialisation by model size and domain; hollow marks have token identity controlled for",
-        )
-
-
-def _domains(axes: Axes, rows: Sequence, label: str) -> None:
-    names = list(dict.fromkeys(row.domain for row in rows))
-    for kind, colour, marker, shift in (("rosetta", BLUE, "o", -0.15), ("others", MUTED, "s", 0.15)):
-        for row in (row for row in rows if row.kind == kind and row.best_ap is not None):
-            at = names.index(row.domain) + shift
-            axes.scatter(row.best_ap, at, marker=marker, color=colour, s=30, zorder=3)
-            if row.controlled_ap is not None:
-                axes.scatter(row.controlled_ap, at, marker=marker, facecolors="none", edgecolors=colour, s=30, zorder=3)
-    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=9)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.03)
-    axes.set_xlabel("average precision of the best neuron", fontsize=9)
-    axes.set_title(label, fontsize=9.5)
-    axes.grid(visible=True, axis="x")
-
-
-def controls_figure(analysis: StudyAnalysis) -> Drawing | None:
-    """Exponents of all control classes, one line each."""
-    rows = [row for row in analysis.controls if row.exponent.alpha is not None]
-    if not rows:
-        return None
-    with styled():
-        figure, axes = canvas(6.4, 0.8 + 0.29 * len(rows))
-        for place, row in enumerate(rows):
-            _interval(axes, place, row.exponent, upright=False)
-        axes.axvline(rows[0].exponent.alpha or 0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        names = [f"{row.exponent.name}, {row.exponent.rule}".replace(f", {row.exponent.rule} rule", "") for row in rows]
-        axes.set_yticks(
-            range(len(rows)), [f"{n} ({r.exponent.sizes})" for n, r in zip(names, rows, strict=True)], fontsize=8.5
-        )
-        axes.invert_yaxis()
-        axes.set_xlim(-0.5, 2.0)
-        axes.set_xlabel("exponent α (in brackets: sizes in the fit)")
-        axes.grid(visible=True, axis="x")
-        return finished(
-            figure, "study-controls", "Exponents of Rosetta neurons and of the control classes, with intervals"
-        )
-
-
-def _interval(axes: Axes, place: float, one: Exponent, *, upright: bool = True) -> None:
-    """An exponent with both its intervals: Student's thin, the bootstrap's thick."""
-    lines = axes.vlines if upright else axes.hlines
-    for between, width in ((one.interval, 1.2), (one.bootstrap, 4.0)):
-        if between:
-            lines(place, *between, color=BLUE, linewidth=width, alpha=0.45 if width > 2 else 1.0)
-    at = (place, one.alpha) if upright else (one.alpha, place)
-    axes.scatter(*at, color=BLUE if one.sizes > 2 else "none", edgecolors=BLUE, s=34, zorder=3)
 
 
 def _line(axes: Axes, x: np.ndarray, points: Sequence[StudyPoint], fit: Exponent | None, colour: str) -> None:

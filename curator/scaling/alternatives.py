@@ -1,11 +1,11 @@
 """Curves other than a power law through the same points, compared by AICc and by the forecast of the largest size.
 
-Every curve is a scale times a shape: log R = log scale + log shape(x; theta), with at most one shape parameter, but for
-the broken power law, whose two slopes are linear and whose break is searched. All are fitted by least squares of log R, the
+Every curve is a scale times a shape: log R = log scale + log shape(x; theta), with at most one shape parameter, but for the
+broken power law, whose two slopes are linear and whose break is searched. All are fitted by least squares of log R, the
 error model of the paper's fit, so that their AICc may be compared; the scale has a closed form and the shape parameter is
-searched on a grid and then refined. A broken power law has four parameters, so it has an AICc from seven sizes on. The held-out error fits every
-size but the largest and compares the forecast with what was counted there: an in-sample R^2 near 1 says little, a
-forecast can fail. Cost: milliseconds. With five sizes AICc can tell gross misfits apart, and little more.
+searched on a grid and then refined. A broken power law has four parameters, so it has an AICc from seven sizes on. The
+held-out error fits every size but the largest and compares the forecast with what was counted there: an in-sample R^2 near
+1 says little, a forecast can fail. Cost: milliseconds. With five sizes AICc can tell gross misfits apart, and little more.
 """
 
 from __future__ import annotations

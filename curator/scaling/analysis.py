@@ -1,12 +1,13 @@
-"""Everything that is derived from a study's points, in one value: exponents, capacity fits, trends of selectivity, the control table.
+"""Everything that is derived from a study's points: exponents, capacity fits, trends of selectivity, the control table.
 
 A study stores measurements; this recomputes what is concluded from them, the same for the command, the report and its JSON.
-Verdicts are sentences and say what the sizes do not carry. Cost: one to three seconds for five sizes, most of it the capacity fits.
+Verdicts are sentences and say what the sizes do not carry. Cost: one to three seconds for five sizes, most of it the
+capacity fits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +18,7 @@ from curator.scaling.exponents import (
     class_exponents,
     neighbour_exponents,
     pair_exponents,
+    pair_name,
     rule_exponent,
     threshold_exponents,
 )
@@ -64,7 +66,7 @@ def analyse(study: Study) -> StudyAnalysis:
     """Derive everything; pure, equal studies give equal values."""
     points = study.points
     measured: list[Rule] = [rule for rule in RULES if any(point.count(rule) is not None for point in points)]
-    exponents = {rule: rule_exponent(points, rule) for rule in measured}
+    exponents: dict[Rule, Exponent] = {rule: rule_exponent(points, rule) for rule in measured}
     thresholds, neighbours = threshold_exponents(points), neighbour_exponents(points)
     capacity = tuple(fit for rule in PART_RULES if (fit := fit_capacity(points, rule)) is not None)
     trends = tuple(_trends(points))
@@ -79,7 +81,7 @@ def analyse(study: Study) -> StudyAnalysis:
     }
     return StudyAnalysis(
         fits={rule: fit_scaling(points, rule) for rule in measured},
-        exponents=exponents,
+        exponents={**exponents},
         thresholds=thresholds,
         neighbours=neighbours,
         capacity=capacity,
@@ -94,8 +96,10 @@ def _trends(points: Sequence[StudyPoint]) -> list[Trend]:
     for point in points:
         for panel in point.selectivity:
             for one in panel.contrasts:
-                for kind, centre in (("rosetta", one.rosetta), ("others", one.others)):
-                    rows.setdefault((panel.rule, one.measure, kind), []).append((point.neurons_mean, centre.median))
+                rows.setdefault((panel.rule, one.measure, "rosetta"), []).append(
+                    (point.neurons_mean, one.rosetta.median)
+                )
+                rows.setdefault((panel.rule, one.measure, "others"), []).append((point.neurons_mean, one.others.median))
     return [
         Trend(measure=measure, rule=rule, kind=kind, sizes=len(row), per_decade=slope, interval=between)
         for (rule, measure, kind), row in rows.items()
@@ -116,24 +120,18 @@ def _slope(row: Sequence[tuple[float, float]]) -> tuple[float, Interval | None]:
     return slope, (slope - half, slope + half)
 
 
-def _controls(points: Sequence[StudyPoint], exponents: dict[Rule, Exponent]) -> list[ControlRow]:
-    found = [
-        ControlRow(question="Rosetta neurons of the group", exponent=exponents[rule])
-        for rule in PART_RULES
-        if rule in exponents
-    ]
-    for rule in PART_RULES:
+def _controls(points: Sequence[StudyPoint], exponents: Mapping[Rule, Exponent]) -> list[ControlRow]:
+    gated = {pair_name(point, pair) for point in points for pair in point.pairs if pair.gated}
+    rules: list[Rule] = [rule for rule in PART_RULES if rule in exponents]
+    found = [ControlRow(question="Rosetta neurons of the group", exponent=exponents[rule]) for rule in rules]
+    for rule in rules:
         found += [
             ControlRow(question=_CLASS_QUESTIONS[one.name], exponent=one) for one in class_exponents(points, rule)
         ]
-    gated = {pair_label for point in points for pair_label in _gated(point)}
-    for rule in PART_RULES:
-        found += [
-            ControlRow(
-                question="pair with a gated model" if one.name in gated else "pair of architectures", exponent=one
-            )
-            for one in pair_exponents(points, rule)
-        ]
+    for rule in rules:
+        for one in pair_exponents(points, rule):
+            question = "pair with a gated model" if one.name in gated else "pair of architectures"
+            found.append(ControlRow(question=question, exponent=one))
     return found
 
 
@@ -142,12 +140,6 @@ _CLASS_QUESTIONS = {
     "high kurtosis": "chosen by one peer, found in another: unmatched neurons of high kurtosis",
     "same activity": "chosen by one peer, found in another: unmatched neurons of the same activity",
 }
-
-
-def _gated(point: StudyPoint) -> list[str]:
-    from curator.scaling.exponents import pair_name
-
-    return [pair_name(point, pair) for pair in point.pairs if pair.gated]
 
 
 def _flatness(base: Sequence[Exponent], series: Sequence[Exponent], dial: str) -> str:
@@ -196,7 +188,8 @@ def _specialisation(points: Sequence[StudyPoint]) -> str:
     point, last = found[-1]
     mine = next(one for one in last.index if one.kind == "rosetta")
     theirs = next(one for one in last.index if one.kind == "others")
-    words = f"At {point.label} the median specialisation index of strict Rosetta neurons is {mine.median:.2f}, of others {theirs.median:.2f}"
+    medians = f"is {mine.median:.2f}, of others {theirs.median:.2f}"
+    words = f"At {point.label} the median specialisation index of strict Rosetta neurons {medians}"
     if mine.controlled_median is None or theirs.controlled_median is None:
         return f"{words}; token identity was not controlled for."
     return (
@@ -208,18 +201,21 @@ def _controlled(points: Sequence[StudyPoint], controls: Sequence[ControlRow]) ->
     last = next((point for point in reversed(points) if point.classes), None)
     if last is None:
         return ""
-    shares = {one.name: one.carried / one.members for one in last.classes if one.rule == "strict" and one.members}
-    slopes = {
-        row.exponent.name: row.exponent
-        for row in controls
-        if row.exponent.rule == "strict" and row.exponent.name in shares
-    }
-    parts = [
-        f"{name} {share:.0%}"
-        + (f" (exponent {slopes[name].alpha:.2f})" if name in slopes and slopes[name].alpha is not None else "")
-        for name, share in shares.items()
-    ]
-    return f"At {last.label}, of the neurons that one peer chooses another matches, strictly: {'; '.join(parts)}."
+    slopes = {row.exponent.name: row.exponent.alpha for row in controls if row.exponent.rule == "strict"}
+    parts = []
+    for one in last.classes:
+        if one.rule == "strict" and one.members:
+            slope = slopes.get(one.name)
+            grows = "" if slope is None else f" (exponent {slope:.2f})"
+            parts.append(f"{one.carried / one.members:.0%} of the {_CLASS_NAMES[one.name]}{grows}")
+    return f"At {last.label} a second peer matches, strictly, {_listed(parts)}." if parts else ""
+
+
+_CLASS_NAMES = {
+    "rosetta": "neurons that the first peer matches",
+    "high kurtosis": "unmatched neurons of the highest kurtosis",
+    "same activity": "unmatched neurons of the same layers and activity",
+}
 
 
 def _decades(points: Sequence[StudyPoint]) -> float:

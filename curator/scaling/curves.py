@@ -1,9 +1,10 @@
 """Counts of an anchor's Rosetta neurons along a dial: correlation threshold, k, amount of text; and control classes.
 
-Thresholds, k and classes are read off the draws of the fold bootstrap, whose row 0 is the corpus itself, so every count comes with
-its replicates. Amounts of text are disjoint sets of folds: an atlas keeps signatures and held-back spans by fold, so a smaller corpus
-needs no pass. What is mutual is decided by held-back spans, a part of the text (see ``rosetta.verify``); the curve says how
-many. Cost: of the budgets, one candidate search for each level and peer, of the rest next to nothing.
+Thresholds, k and classes are read off the draws of the fold bootstrap, whose row 0 is the corpus itself, so every count
+comes with its replicates. Amounts of text are disjoint sets of folds: an atlas keeps signatures and held-back spans by
+fold, so a smaller corpus needs no pass. What is mutual is decided by held-back spans, a part of the text (see
+``rosetta.verify``); the curve says how many. Cost: of the budgets, one candidate search for each level and peer, of the
+rest next to nothing.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Exponents with two intervals each: over the sizes' scatter about the line, and over other texts.
 
-The first interval is Student's, from the residuals of the log-log fit: how well so few models fix a line. The second is the fold
-bootstrap's: the exponent in each replicate, all sizes on the same resampled folds, its middle 95 % centred on the estimate, because a
-replicate holds fewer different documents and is biased as a smaller corpus is; that bias is given. Neither contains
-the other. Sizes with a count of zero have no logarithm: they are left out and named; a replicate that draws a zero at a size that
-is in the fit counts it as a half. Cost: microseconds a replicate.
+The first interval is Student's, from the residuals of the log-log fit: how well so few models fix a line. The second is the
+fold bootstrap's: the exponent in each replicate, all sizes on the same resampled folds, its middle 95 % centred on the
+estimate, because a replicate holds fewer different documents and is biased as a smaller corpus is; that bias is given.
+Neither contains the other. Sizes with a count of zero have no logarithm: they are left out and named; a replicate that
+draws a zero at a size that is in the fit counts it as a half. Cost: microseconds a replicate.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Series:
     """Counts of one kind over sizes, gathered size by size."""
 
     def __init__(self, name: str, rule: Rule | None = None, value: float | None = None) -> None:
-        self.name, self.rule, self.value = name, rule, value
+        self.name = name
+        self.rule: Rule | None = rule
+        self.value = value
         self._rows: list[tuple[str, float, float, tuple[float, ...]]] = []
 
     def add(self, label: str, x: float, count: float, draws: Sequence[float]) -> None:

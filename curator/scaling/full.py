@@ -1,10 +1,10 @@
 """Everything that a full study measures of one size, from the atlases of its models, added to the point of a quick one.
 
-All pairs of the size's models and the intersection from every anchor; the fold bootstrap of every count; curves against threshold, k
-and amount of text; control classes; selectivity and specialisation of the anchor's Rosetta neurons; untrained models of the same
-shapes. Only the anchor is run again: two passes up to its deepest shown neuron, for token identity; and the untrained models
-once, for their atlases. Cost on the zoo with 200 replicates: from 20 seconds (256 neurons) to 15 minutes (4,608) on one core, most
-of it the bootstrap. It does not fit anything: see ``analysis``.
+All pairs of the size's models and the intersection from every anchor; the fold bootstrap of every count; curves against
+threshold, k and amount of text; control classes; selectivity and specialisation of the anchor's Rosetta neurons; untrained
+models of the same shapes. Only the anchor is run again: two passes up to its deepest shown neuron, for token identity; and
+the untrained models once, for their atlases. Cost on the zoo with 200 replicates: from 20 seconds (256 neurons) to 15
+minutes (4,608) on one core, most of it the bootstrap. It does not fit anything: see ``analysis``.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _of_neurons(
     """Selectivity and specialisation of each rule's neurons, against those that no peer matches."""
     anchor, model = measured.anchor, measured.group.models[0]
     pool = np.flatnonzero(np.asarray(anchor["alive"]) & ~np.any([one.paper_BN[0] for one in star], axis=0))
-    sets = {rule: rosetta.index[rosetta.chosen_by(rule)] for rule in RULES}
+    sets: dict[Rule, np.ndarray] = {rule: rosetta.index[rosetta.chosen_by(rule)] for rule in RULES}
     reporter.stage(f"selectivity and specialisation of {measured.label}")
     kurtosis_N = None
     if model.device != "sharded" and model.draw is None:

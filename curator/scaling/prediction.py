@@ -1,14 +1,14 @@
 """The capacity model fitted to measured counts, and what it then says of fraction, isolation and correlation.
 
-beta and kappa are fitted to the counts alone, by least squares of their logarithms. tau is not fitted: it is the isolation at
-which matches begin to be found, s = rho / (1 - rho) at the tenth percentile of the Rosetta neurons' correlations, the median over sizes.
-Everything else is then a prediction that can fail. Isolation is measured from correlations: two models of one size isolate a
-feature alike, s = s', so rho = 1 / (1 + 1/s) and s = rho / (1 - rho) [S, section 4.3].
+beta and kappa are fitted to the counts alone, by least squares of their logarithms. tau is not fitted: it is the isolation
+at which matches begin to be found, s = rho / (1 - rho) at the tenth percentile of the Rosetta neurons' correlations, the
+median over sizes. Everything else is then a prediction that can fail. Isolation is measured from correlations: two models
+of one size isolate a feature alike, s = s', so rho = 1 / (1 + 1/s) and s = rho / (1 - rho) [S, section 4.3].
 
-In the model the isolations of the features above tau keep their shape at every size, a Pareto law of index 1/beta: their median and the
-mean correlation do not depend on N, and the mean isolation grows as N^(1 - 1/beta) because of its strongest features alone.
-So the median and the correlation test the model's shape, the mean its tail. Cost: about a second. With two constants
-free, few sizes fit well whatever the truth; the held-out quantities say more.
+In the model the isolations of the features above tau keep their shape at every size, a Pareto law of index 1/beta: their
+median and the mean correlation do not depend on N, and the mean isolation grows as N^(1 - 1/beta) because of its strongest
+features alone. So the median and the correlation test the model's shape, the mean its tail. Cost: about a second. With two
+constants free, few sizes fit well whatever the truth; the held-out quantities say more.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ import numpy as np
 from pydantic import Field
 from scipy import optimize
 
-from curator.scaling.capacity import Capacity, CapacityModel, match_correlation, solve_sizes
+from curator.scaling.capacity import Capacity, CapacityModel, isolation, match_correlation, solve_sizes
 from curator.scaling.fits import fit_power_law
 from curator.scaling.parts import Correlations, Part, Rule
 from curator.scaling.points import StudyPoint
 
 _BETAS = (1.05, 6.0)
-_LOG_KAPPA = (-12.0, 6.0)
 _FEWEST = 3
 
 
@@ -77,7 +76,8 @@ def fit_capacity(points: Sequence[StudyPoint], rule: Rule) -> CapacityFit | None
     def misfit(beta: float) -> float:
         return float(np.var(log_counts - _log_ranks(sizes, _balanced(sizes, log_counts, beta, tau))))
 
-    beta = float(optimize.minimize_scalar(misfit, bounds=_BETAS, method="bounded", options={"xatol": 1e-3}).x)
+    found = optimize.minimize_scalar(misfit, bounds=_BETAS, method="bounded", options={"xatol": 1e-3})
+    beta = float(found.x)  # pyright: ignore[reportAttributeAccessIssue]
     model = _balanced(sizes, log_counts, beta, tau)
     solved = solve_sizes(sizes, model)
     compared = tuple(_size(point, found, one) for (point, found), one in zip(rows, solved, strict=True))
@@ -96,20 +96,23 @@ def fit_capacity(points: Sequence[StudyPoint], rule: Rule) -> CapacityFit | None
 
 
 def _balanced(sizes: Sequence[int], log_counts: np.ndarray, beta: float, tau: float) -> CapacityModel:
-    """The model of this beta whose kappa makes the mean log error zero: the count rises with kappa."""
+    """The model of this beta whose kappa makes the mean log error zero: the count rises with kappa.
+
+    A count fixes its own frontier, R (1 + tau)^(1/beta), and so its own kappa; the root lies between those of the sizes.
+    """
+    frontiers = np.exp(log_counts) * (1 + tau) ** (1 / beta)
+    spent = [isolation(np.arange(1.0, frontier), frontier, beta).sum() for frontier in frontiers]
+    low, high = (float(end) for end in np.log(np.quantile(np.asarray(spent) / sizes, [0.0, 1.0])))
 
     def excess(log_kappa: float) -> float:
         model = CapacityModel(beta=beta, kappa=float(np.exp(log_kappa)), tau=tau)
         return float((_log_ranks(sizes, model) - log_counts).mean())
 
-    low, high = _LOG_KAPPA
-    if excess(low) >= 0 or excess(high) <= 0:
-        return CapacityModel(beta=beta, kappa=float(np.exp(low if excess(low) >= 0 else high)), tau=tau)
-    return CapacityModel(
-        beta=beta,
-        kappa=float(np.exp(optimize.brentq(excess, low, high, xtol=1e-4))),
-        tau=tau,  # pyright: ignore[reportArgumentType]
-    )
+    nudged = (low - 1e-6, high + 1e-6)
+    if excess(nudged[0]) >= 0 or excess(nudged[1]) <= 0:  # all sizes have one kappa, to rounding
+        return CapacityModel(beta=beta, kappa=float(np.exp((low + high) / 2)), tau=tau)
+    root = optimize.root_scalar(excess, bracket=nudged, xtol=1e-6).root
+    return CapacityModel(beta=beta, kappa=float(np.exp(root)), tau=tau)
 
 
 def _log_ranks(sizes: Sequence[int], model: CapacityModel) -> np.ndarray:

@@ -1,13 +1,13 @@
 """How selective Rosetta neurons are beside others of the same layers and active fractions: the polarization effect (SCIENCE 5).
 
-On the side of activations: excess kurtosis over all spans, from the atlas; Gini [Hurley and Rickard 0811.4706], Treves-Rolls
-[Rolls and Tovee 1995] and Hoyer of the activation above zero, from the atlas's held-back spans, which are stored whole. On the side of
-outputs: the paper's excess kurtosis over the vocabulary (``lm.outputs``). Of a gated MLP's neuron the side of its longer tail is
-the one that fires. Medians and trimmed means, for a mean is driven by outliers; the intervals resample whole clusters, a Rosetta
-neuron together with its other.
+On the side of activations: excess kurtosis over all spans, from the atlas; Gini [Hurley and Rickard 0811.4706],
+Treves-Rolls [Rolls and Tovee 1995] and Hoyer of the activation above zero, from the atlas's held-back spans, which are
+stored whole. On the side of outputs: the paper's excess kurtosis over the vocabulary (``lm.outputs``). Of a gated MLP's
+neuron the side of its longer tail is the one that fires. Medians and trimmed means, for a mean is driven by outliers; the
+intervals resample whole clusters, a Rosetta neuron together with its other.
 
-Cost: a sort of each shown neuron's held-back values, no text is read. Not measured: the coherence of top contexts, which needs an
-embedding of the text that an atlas does not keep.
+Cost: a sort of each shown neuron's held-back values, no text is read. Not measured: the coherence of top contexts, which
+needs an embedding of the text that an atlas does not keep.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _blocks(index_R: np.ndarray) -> list[np.ndarray]:
 
 
 def _firing(atlas: Atlas, index_r: np.ndarray) -> np.ndarray:
-    """Held-back activations above zero in the direction in which each neuron fires, (r, V) float64; an uncovered span is the mean."""
+    """Held-back activations above zero in each neuron's firing direction, (r, V) float64; an uncovered span is the mean."""
     z_rV = filled(atlas["held_NV"][index_r]).astype(np.float64)
     value_rV = z_rV * np.asarray(atlas["deviation"])[index_r, None] + np.asarray(atlas["mean"])[index_r, None]
     return np.maximum(value_rV * pole(atlas)[index_r, None], 0.0)

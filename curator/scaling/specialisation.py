@@ -1,13 +1,13 @@
 """How far one size's neurons keep to one domain: firing, ranking of documents, and an index, with and without token identity.
 
-NormalizedFire is the paper's: share of a neuron's top contexts in a domain over the domain's share of the text, mean over the neurons [S,
-section 6]. AUROC and average precision are of document means; the best neuron of a domain is chosen on one half of the sources and
-reported on the other, so a larger group has no free luck. The index is 1 - H(domain | top activation mass) / log(domains) (SCIENCE
-6). Rosetta neurons stand beside others of the same layers and active fractions. With token identity controlled for, the same
-numbers come from ``identity``.
+NormalizedFire is the paper's: share of a neuron's top contexts in a domain over the domain's share of the text, mean over
+the neurons [S, section 6]. AUROC and average precision are of document means; the best neuron of a domain is chosen on one
+half of the sources and reported on the other, so a larger group has no free luck. The index is 1 - H(domain | top
+activation mass) / log(domains) (SCIENCE 6). Rosetta neurons stand beside others of the same layers and active fractions.
+With token identity controlled for, the same numbers come from ``identity``.
 
-Cost: sorts over documents, and where token identity is controlled for two passes over the text for at most 256 neurons of each
-kind. AUROC depends on the domains of the probe, average precision also on their shares.
+Cost: sorts over documents, and where token identity is controlled for two passes over the text for at most 256 neurons of
+each kind. AUROC depends on the domains of the probe, average precision also on their shares.
 """
 
 from __future__ import annotations
@@ -75,14 +75,20 @@ def specialisation(
     corpus: ProbeCorpus | None = None,
     seed: int = 0,
 ) -> Specialisation | None:
-    """Rosetta neurons (flat indices) and as many of ``pool``; None without any. With model and text, token identity is controlled for."""
+    """Rosetta neurons (flat indices) and as many of ``pool``; None without any.
+
+    With ``backbone``, the atlas's model, and ``corpus``, its text, token identity is controlled for.
+    """
     alike = same_activity(atlas, chosen, pool)
     index: dict[Kind, np.ndarray] = {"rosetta": _some(chosen, seed), "others": _some(alike[alike >= 0], seed)}
     if not len(index["others"]) or len(atlas.manifest.domains) < 2:
         return None
     labels = _Labels.of(atlas)
     plain = {kind: _as_stored(atlas, labels, mine) for kind, mine in index.items()}
-    controlled, kept = _controlled(atlas, labels, index, backbone, corpus) if backbone and corpus else (None, None)
+    controlled: Mapping[Kind, _Group | None] = dict.fromkeys(index)
+    kept = None
+    if backbone and corpus:
+        controlled, kept = _controlled(atlas, labels, index, backbone, corpus)
     reporting_D = ~labels.choosing_D
     return Specialisation(
         rule=rule,
@@ -91,11 +97,11 @@ def specialisation(
             name: float((labels.domain_D[reporting_D] == number).mean()) for number, name in enumerate(labels.names)
         },
         domains=tuple(
-            _firing(labels, number, kind, plain[kind], controlled and controlled[kind])
+            _firing(labels, number, kind, plain[kind], controlled[kind])
             for number in range(len(labels.names))
             for kind in index
         ),
-        index=tuple(_index(labels, kind, plain[kind], controlled and controlled[kind], seed) for kind in index),
+        index=tuple(_index(labels, kind, plain[kind], controlled[kind], seed) for kind in index),
         controlled_spans=kept,
     )
 
@@ -124,7 +130,7 @@ def _as_stored(atlas: Atlas, labels: _Labels, index: np.ndarray) -> _Group:
 
 def _controlled(
     atlas: Atlas, labels: _Labels, index: Mapping[Kind, np.ndarray], backbone: Backbone, corpus: ProbeCorpus
-) -> tuple[dict[Kind, _Group], float]:
+) -> tuple[dict[Kind, _Group | None], float]:
     wanted = np.unique(np.concatenate(list(index.values())))
     settings = atlas.manifest.settings
     keys = SpanKeys(corpus, settings)
