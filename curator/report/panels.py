@@ -42,7 +42,6 @@ class Table(NamedTuple):
 class Panel(NamedTuple):
     """A section: ``anchor`` (its name in addresses), title, what it shows in one sentence, figures, tables, remarks.
 
-    ``short`` names it in the list of sections.
     ``caption`` is said under the figures. The tables of a panel that has figures stand folded behind them.
     """
 
@@ -53,7 +52,6 @@ class Panel(NamedTuple):
     caption: str = ""
     tables: tuple[Table, ...] = ()
     remarks: tuple[str, ...] = ()
-    short: str = ""
 
     @property
     def empty(self) -> bool:

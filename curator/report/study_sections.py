@@ -19,11 +19,10 @@ from curator.scaling.verdict import ScalingFit
 
 
 class _Section(NamedTuple):
-    """A section's name, its title, its name in the list of sections, how to read it, what is said under the figure."""
+    """A section's name, its title, how to read it, what is said under the figure; whose tables and sentences are added."""
 
     name: str
     title: str
-    short: str
     how: str
     caption: str = ""
     tables: tuple[str, ...] = ()
@@ -34,7 +33,6 @@ _SECTIONS = (
     _Section(
         "growth",
         "How the count grows with model size",
-        "Growth",
         "Each column of marks is one size. Filled marks are real matches and hollow ones are nulls; a straight line on these "
         "axes is a power law, and its slope is the exponent.",
         "Bands are 95% intervals of the line: over other texts where folds were resampled, over the sizes' scatter otherwise. A "
@@ -43,7 +41,6 @@ _SECTIONS = (
     _Section(
         "fraction",
         "Which share of the neurons is shared, and between whom",
-        "Share",
         "A count that grows more slowly than the model is a falling share. The tables have every pair of models of a size, and "
         "the three-way intersection counted from each of its anchors.",
         tables=("pairs", "stars"),
@@ -51,7 +48,6 @@ _SECTIONS = (
     _Section(
         "exponents",
         "Whether the exponent hangs on a dial",
-        "Exponents",
         "The theory wants one exponent whatever correlation a match must reach, and however many neighbours may match.",
         "Thick bars: other texts (fold bootstrap). Thin ones: the sizes' scatter about the line.",
         sentences=("thresholds", "neighbours"),
@@ -59,14 +55,13 @@ _SECTIONS = (
     _Section(
         "budgets",
         "Whether more text would change it",
-        "Text",
-        "The count on nested parts of the corpus, beside what deranged documents give there: a curve that is still falling or "
+        "The count on equal parts of the corpus, beside what deranged documents give there: a curve that is still falling or "
         "rising has not seen enough text.",
+        "Filled: real text. Hollow: deranged documents.",
     ),
     _Section(
         "capacity",
         "What the capacity model predicts",
-        "Model",
         "A model with N neurons spends a fixed budget of isolation on features of falling importance (paper, section 4.3). "
         "Fitted to the counts alone, it foretells the share, the isolation and the correlation of the matches.",
         sentences=("capacity",),
@@ -74,7 +69,6 @@ _SECTIONS = (
     _Section(
         "polarization",
         "Whether shared neurons grow more selective",
-        "Selectivity",
         "Rosetta neurons beside others of the same layers and active fractions. The effect that the paper names polarization is "
         "a gap that widens with size.",
         "Bars are 95% cluster-bootstrap intervals of the medians.",
@@ -83,15 +77,15 @@ _SECTIONS = (
     _Section(
         "specialisation",
         "Whether they keep to a domain",
-        "Domains",
         "How far a neuron's firing is confined to one domain, as it is and after the mean of each span's own text is taken away: "
         "what is left is not the work of a few frequent tokens.",
+        "Blue: Rosetta neurons, grey: matched others. Hollow: token identity controlled for. Right: each domain's best neuron at "
+        "the largest size, on documents that did not choose it.",
         sentences=("specialisation",),
     ),
     _Section(
         "controls",
         "Whether anything else grows so",
-        "Controls",
         "The same exponent for classes that should not show it, for other pairs of architectures, and for gated models.",
         sentences=("controls",),
     ),
@@ -101,7 +95,7 @@ _SECTIONS = (
 def study_panels(study: Study | None, findings: Findings) -> tuple[Panel, ...]:
     """All panels that the study can fill; the first stands empty without a study."""
     if study is None or not study.points or findings.study is None:
-        return (Panel(f"study-{_SECTIONS[0].name}", _SECTIONS[0].title, _SECTIONS[0].how, short=_SECTIONS[0].short),)
+        return (Panel(f"study-{_SECTIONS[0].name}", _SECTIONS[0].title, _SECTIONS[0].how),)
     drawings, tables = study_drawings(study, findings.study), study_tables(study, findings.study)
     made = []
     for section in _SECTIONS:
@@ -117,7 +111,6 @@ def study_panels(study: Study | None, findings: Findings) -> tuple[Panel, ...]:
                 caption=section.caption,
                 tables=(*of_section, *extra),
                 remarks=_remarks(section, study, findings.study),
-                short=section.short,
             )
         )
     return tuple(panel for panel in made if not panel.empty)
