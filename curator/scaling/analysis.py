@@ -72,8 +72,8 @@ def analyse(study: Study) -> StudyAnalysis:
     trends = tuple(_trends(points))
     controls = tuple(_controls(points, exponents))
     sentences = {
-        "thresholds": _flatness(thresholds[:1], thresholds, "the correlation threshold"),
-        "neighbours": _flatness(neighbours[:1], neighbours, "k"),
+        "thresholds": _flatness(thresholds, "the correlation threshold"),
+        "neighbours": _flatness(neighbours, "k"),
         "capacity": " ".join(f"{fit.rule.capitalize()} rule: {fit.words}" for fit in capacity),
         "polarization": _polarization(points, trends),
         "specialisation": _specialisation(points),
@@ -142,19 +142,23 @@ _CLASS_QUESTIONS = {
 }
 
 
-def _flatness(base: Sequence[Exponent], series: Sequence[Exponent], dial: str) -> str:
-    """Whether the first exponent lies in the bootstrap or t interval of the others."""
+def _flatness(series: Sequence[Exponent], dial: str) -> str:
+    """Whether the intervals of the others hold the first exponent, over other texts and over the sizes' scatter."""
     fitted = [one for one in series if one.alpha is not None and one.sizes > 2]
-    if not base or base[0].alpha is None or len(fitted) < 2:
+    if len(fitted) < 2 or fitted[0] is not series[0]:
         return ""
-    alphas = [one.alpha for one in fitted if one.alpha is not None]
-    outside = [one.name for one in fitted if one.interval and not one.interval[0] <= base[0].alpha <= one.interval[1]]
-    spread = f"With {dial} the exponent moves between {min(alphas):.2f} and {max(alphas):.2f}"
-    if not outside:
-        return (
-            f"{spread}; every interval holds {base[0].alpha:.2f}, so the points do not contradict a constant exponent."
-        )
-    return f"{spread}; at {', '.join(outside)} the interval does not hold {base[0].alpha:.2f}: it is not constant."
+    alphas = [one.alpha or 0.0 for one in fitted]
+    first = alphas[0]
+    words = f"With {dial} the exponent moves between {min(alphas):.2f} and {max(alphas):.2f}."
+    texts = [one.name for one in fitted[1:] if one.bootstrap and not one.bootstrap[0] <= first <= one.bootstrap[1]]
+    sizes = [one.name for one in fitted[1:] if one.interval and not one.interval[0] <= first <= one.interval[1]]
+    if not texts and not sizes:
+        return f"{words} Every interval holds {first:.2f}: the points do not contradict a constant exponent."
+    if texts:
+        words += f" Other texts would not bring it back to {first:.2f} for these models at {_listed(texts)}."
+    if sizes:
+        return f"{words} The sizes' scatter does not explain it at {_listed(sizes)}: it is not constant."
+    return f"{words} The sizes' scatter could, so nothing is said of other models."
 
 
 def _polarization(points: Sequence[StudyPoint], trends: Sequence[Trend]) -> str:
@@ -178,7 +182,7 @@ def _polarization(points: Sequence[StudyPoint], trends: Sequence[Trend]) -> str:
         return f"{first} Not enough sizes for a trend."
     if rising:
         return f"{first} {_listed(rising)} of Rosetta neurons rises with size, faster than that of the others: polarization."
-    return f"{first} No measure of Rosetta neurons rises with size beyond its interval: no polarization is shown here."
+    return f"{first} No measure's rise with size leaves its interval and outruns the others': polarization is not shown here."
 
 
 def _specialisation(points: Sequence[StudyPoint]) -> str:
