@@ -144,8 +144,8 @@ _CLASS_QUESTIONS = {
 
 def _flatness(series: Sequence[Exponent], dial: str) -> str:
     """Whether the intervals of the others hold the first exponent, over other texts and over the sizes' scatter."""
-    fitted = [one for one in series if one.alpha is not None and one.sizes > 2]
-    if len(fitted) < 2 or fitted[0] is not series[0]:
+    fitted = [one for one in series if one.alpha is not None and one.sizes > 2 and one.sizes == series[0].sizes]
+    if len(fitted) < 2:  # an exponent over fewer sizes, where others count zero, is no comparison
         return ""
     alphas = [one.alpha or 0.0 for one in fitted]
     first = alphas[0]
