@@ -162,27 +162,36 @@ def _flatness(series: Sequence[Exponent], dial: str) -> str:
 
 
 def _polarization(points: Sequence[StudyPoint], trends: Sequence[Trend]) -> str:
-    panels = [(point, panel) for point in points for panel in point.selectivity if panel.rule == "strict"]
+    return " ".join(words for rule in PART_RULES if (words := _polarization_of(points, trends, rule)))
+
+
+def _polarization_of(points: Sequence[StudyPoint], trends: Sequence[Trend], rule: Rule) -> str:
+    panels = [(point, panel) for point in points for panel in point.selectivity if panel.rule == rule]
     if not panels:
         return ""
     point, panel = panels[-1]
-    above = [one.measure for one in panel.contrasts if one.delta_interval[0] > 0 and one.measure != "active_fraction"]
-    sides = {(t.measure, t.kind): t for t in trends if t.rule == "strict"}
-    rising = []
-    for one in panel.contrasts:
-        mine, theirs = sides.get((one.measure, "rosetta")), sides.get((one.measure, "others"))
-        if mine and theirs and mine.interval and mine.interval[0] > max(0.0, theirs.per_decade):
-            rising.append(one.measure)
-    named = _listed(above) or "none of the measures"
-    first = (
-        f"At the largest size ({point.label}, {panel.neurons} strict Rosetta neurons) {named} "
-        f"{'is' if len(above) < 2 else 'are'} higher than in others of the same layers and active fractions."
+    compared = [one for one in panel.contrasts if one.measure != "active_fraction"]
+    above = [one.measure for one in compared if one.delta_interval[0] > 0]
+    below = [one.measure for one in compared if one.delta_interval[1] < 0]
+    sides = {(trend.measure, trend.kind): trend for trend in trends if trend.rule == rule}
+    rising = [one.measure for one in compared if _outruns(sides, one.measure)]
+    words = (
+        f"{rule.capitalize()} rule: at the largest size ({point.label}, {panel.neurons} Rosetta neurons) higher than in others "
+        f"of the same layers and active fractions: {_listed(above) or 'nothing'}; lower: {_listed(below) or 'nothing'}."
     )
     if not enough_sizes(len(panels), _decades(points)):
-        return f"{first} Not enough sizes for a trend."
+        return f"{words} Not enough sizes for a trend."
     if rising:
-        return f"{first} {_listed(rising)} of Rosetta neurons rises with size, faster than that of the others: polarization."
-    return f"{first} No measure's rise with size leaves its interval and outruns the others': polarization is not shown here."
+        return f"{words} Rising with size faster than in the others, as polarization says: {_listed(rising)}."
+    return (
+        f"{words} No measure rises with size faster than in the others beyond its interval: polarization is not shown."
+    )
+
+
+def _outruns(sides: Mapping[tuple[Measure, Kind], Trend], measure: Measure) -> bool:
+    """Whether the Rosetta median rises with size, beyond its interval, and faster than the others' does."""
+    mine, theirs = sides.get((measure, "rosetta")), sides.get((measure, "others"))
+    return bool(mine and theirs and mine.interval and mine.interval[0] > max(0.0, theirs.per_decade))
 
 
 def _specialisation(points: Sequence[StudyPoint]) -> str:
