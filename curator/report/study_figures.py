@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from curator.report.drawing import (
     BLUE,
@@ -234,5 +234,6 @@ def _sizes(axes: Axes, points: Sequence[StudyPoint]) -> None:
 def _plain(axes: Axes, which: str) -> None:
     """Numbers without powers of ten on a logarithmic axis."""
     axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_locator(NullLocator())

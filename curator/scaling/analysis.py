@@ -72,8 +72,8 @@ def analyse(study: Study) -> StudyAnalysis:
     trends = tuple(_trends(points))
     controls = tuple(_controls(points, exponents))
     sentences = {
-        "thresholds": _flatness(thresholds[:1], thresholds, "the correlation threshold"),
-        "neighbours": _flatness(neighbours[:1], neighbours, "k"),
+        "thresholds": _flatness(thresholds, "the correlation threshold"),
+        "neighbours": _flatness(neighbours, "k"),
         "capacity": " ".join(f"{fit.rule.capitalize()} rule: {fit.words}" for fit in capacity),
         "polarization": _polarization(points, trends),
         "specialisation": _specialisation(points),
@@ -142,43 +142,56 @@ _CLASS_QUESTIONS = {
 }
 
 
-def _flatness(base: Sequence[Exponent], series: Sequence[Exponent], dial: str) -> str:
-    """Whether the first exponent lies in the bootstrap or t interval of the others."""
-    fitted = [one for one in series if one.alpha is not None and one.sizes > 2]
-    if not base or base[0].alpha is None or len(fitted) < 2:
+def _flatness(series: Sequence[Exponent], dial: str) -> str:
+    """Whether the intervals of the others hold the first exponent, over other texts and over the sizes' scatter."""
+    fitted = [one for one in series if one.alpha is not None and one.sizes > 2 and one.sizes == series[0].sizes]
+    if len(fitted) < 2:  # an exponent over fewer sizes, where others count zero, is no comparison
         return ""
-    alphas = [one.alpha for one in fitted if one.alpha is not None]
-    outside = [one.name for one in fitted if one.interval and not one.interval[0] <= base[0].alpha <= one.interval[1]]
-    spread = f"With {dial} the exponent moves between {min(alphas):.2f} and {max(alphas):.2f}"
-    if not outside:
-        return (
-            f"{spread}; every interval holds {base[0].alpha:.2f}, so the points do not contradict a constant exponent."
-        )
-    return f"{spread}; at {', '.join(outside)} the interval does not hold {base[0].alpha:.2f}: it is not constant."
+    alphas = [one.alpha or 0.0 for one in fitted]
+    first = alphas[0]
+    words = f"With {dial} the exponent moves between {min(alphas):.2f} and {max(alphas):.2f}."
+    texts = [one.name for one in fitted[1:] if one.bootstrap and not one.bootstrap[0] <= first <= one.bootstrap[1]]
+    sizes = [one.name for one in fitted[1:] if one.interval and not one.interval[0] <= first <= one.interval[1]]
+    if not texts and not sizes:
+        return f"{words} Every interval holds {first:.2f}: the points do not contradict a constant exponent."
+    if texts:
+        words += f" Other texts would not bring it back to {first:.2f} for these models at {_listed(texts)}."
+    if sizes:
+        return f"{words} The sizes' scatter does not explain it at {_listed(sizes)}: it is not constant."
+    return f"{words} The sizes' scatter could, so nothing is said of other models."
 
 
 def _polarization(points: Sequence[StudyPoint], trends: Sequence[Trend]) -> str:
-    panels = [(point, panel) for point in points for panel in point.selectivity if panel.rule == "strict"]
+    return " ".join(words for rule in PART_RULES if (words := _polarization_of(points, trends, rule)))
+
+
+def _polarization_of(points: Sequence[StudyPoint], trends: Sequence[Trend], rule: Rule) -> str:
+    panels = [(point, panel) for point in points for panel in point.selectivity if panel.rule == rule]
     if not panels:
         return ""
     point, panel = panels[-1]
-    above = [one.measure for one in panel.contrasts if one.delta_interval[0] > 0 and one.measure != "active_fraction"]
-    sides = {(t.measure, t.kind): t for t in trends if t.rule == "strict"}
-    rising = []
-    for one in panel.contrasts:
-        mine, theirs = sides.get((one.measure, "rosetta")), sides.get((one.measure, "others"))
-        if mine and theirs and mine.interval and mine.interval[0] > max(0.0, theirs.per_decade):
-            rising.append(one.measure)
-    named = _listed(above) or "none of the measures"
-    first = (
-        f"At the largest size ({point.label}, {panel.neurons} strict Rosetta neurons) {named} "
-        f"{'is' if len(above) < 2 else 'are'} higher than in others of the same layers and active fractions."
+    compared = [one for one in panel.contrasts if one.measure != "active_fraction"]
+    above = [one.measure for one in compared if one.delta_interval[0] > 0]
+    below = [one.measure for one in compared if one.delta_interval[1] < 0]
+    sides = {(trend.measure, trend.kind): trend for trend in trends if trend.rule == rule}
+    rising = [one.measure for one in compared if _outruns(sides, one.measure)]
+    words = (
+        f"{rule.capitalize()} rule: at the largest size ({point.label}, {panel.neurons} Rosetta neurons) higher than in others "
+        f"of the same layers and active fractions: {_listed(above) or 'nothing'}; lower: {_listed(below) or 'nothing'}."
     )
     if not enough_sizes(len(panels), _decades(points)):
-        return f"{first} Not enough sizes for a trend."
+        return f"{words} Not enough sizes for a trend."
     if rising:
-        return f"{first} {_listed(rising)} of Rosetta neurons rises with size, faster than that of the others: polarization."
-    return f"{first} No measure of Rosetta neurons rises with size beyond its interval: no polarization is shown here."
+        return f"{words} Rising with size faster than in the others, as polarization says: {_listed(rising)}."
+    return (
+        f"{words} No measure rises with size faster than in the others beyond its interval: polarization is not shown."
+    )
+
+
+def _outruns(sides: Mapping[tuple[Measure, Kind], Trend], measure: Measure) -> bool:
+    """Whether the Rosetta median rises with size, beyond its interval, and faster than the others' does."""
+    mine, theirs = sides.get((measure, "rosetta")), sides.get((measure, "others"))
+    return bool(mine and theirs and mine.interval and mine.interval[0] > max(0.0, theirs.per_decade))
 
 
 def _specialisation(points: Sequence[StudyPoint]) -> str:

@@ -3,8 +3,8 @@
 All pairs of the size's models and the intersection from every anchor; the fold bootstrap of every count; curves against
 threshold, k and amount of text; control classes; selectivity and specialisation of the anchor's Rosetta neurons; untrained
 models of the same shapes. Only the anchor is run again: two passes up to its deepest shown neuron, for token identity; and
-the untrained models once, for their atlases. Cost on the zoo with 200 replicates: from 20 seconds (256 neurons) to 15
-minutes (4,608) on one core, most of it the bootstrap. It does not fit anything: see ``analysis``.
+the untrained models once, for their atlases. Cost on the zoo with 200 replicates: from half a minute (256 neurons) to
+twelve minutes (4,608) of one core, most of it the bootstrap. It does not fit anything: see ``analysis``.
 """
 
 from __future__ import annotations
