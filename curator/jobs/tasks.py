@@ -164,7 +164,7 @@ def _study(order: StudyOrder, job: _Job) -> Result:
         raise ArtifactError("The order of a study names no group; create the job again.")
     job.teller.stage("writing the report")
     study.save(job.artifacts / STUDY)
-    write_study_report(study, corpus, job.artifacts)
+    write_study_report(study, job.artifacts, corpus)
     return Result(files=_files(job.artifacts))
 
 
