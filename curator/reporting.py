@@ -80,17 +80,21 @@ def write_neuron_set_report(
 
 
 def write_study_report(study: Study, out: Path, corpus: ProbeCorpus | None = None) -> ReportPaths:
-    """Write the report of a scaling study that justifies no neuron set yet; the model is the largest anchor.
+    """Write the report of a scaling study that justifies no neuron set yet.
 
     Without the corpus that the study was made on, its domains are not named.
     """
     largest = study.points[-1]
     inputs = ReportInputs(
+        subject="study",
         title="Scaling of Rosetta neurons",
         created=study.created,
-        target_domain=", ".join(corpus.domains) if corpus else "none: a study of model sizes",
         model=ModelRef(name=largest.anchor, fingerprint=study.model_fingerprints.get(largest.anchor, "")),
-        peers=tuple(ModelRef(name=name, fingerprint=study.model_fingerprints.get(name, "")) for name in largest.peers),
+        peers=tuple(
+            ModelRef(name=name, fingerprint=value)
+            for name, value in study.model_fingerprints.items()
+            if name != largest.anchor
+        ),
         probe=_probe(corpus) if corpus else ProbeSummary(fingerprint=study.probe_fingerprint),
         seeds=dict(study.seeds),
         versions=_versions(),

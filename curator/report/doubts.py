@@ -18,17 +18,26 @@ _LOW_AGREEMENT = 0.5
 _UNSURE_Q = 0.05
 _NAMED = 6
 
+_TOKENS = (
+    "A high AUROC says that a neuron separates these domains in this probe corpus. Whether it follows the subject or "
+    "only some frequent tokens of it is not shown here: token identity was not controlled for."
+)
+_TRAINING = "That the kept text is better to train on is not shown here: no model was trained on it."
+_SOME_TEXT = "All counts are of one probe corpus; other text, or more of it, gives others."
+
 
 def doubts(inputs: ReportInputs, study: StudyAnalysis | None, derived: Derived) -> tuple[str, ...]:
     """Everything a careful reader should hold against the page, most general last."""
+    of_study = tuple(_doubts_of_scaling(inputs, study))
+    if inputs.subject == "study":
+        return (*of_study, _SOME_TEXT)
     return (
-        *_doubts_of_scaling(inputs, study),
+        *of_study,
         *_doubts_of_matching(inputs, derived),
         *_doubts_of_neurons(inputs),
         *_doubts_of_filter(inputs),
-        "A high AUROC says that a neuron separates these domains in this probe corpus. Whether it follows the subject or "
-        "only some frequent tokens of it is not shown here: token identity was not controlled for.",
-        "That the kept text is better to train on is not shown here: no model was trained on it.",
+        _TOKENS,
+        _TRAINING,
     )
 
 

@@ -12,6 +12,7 @@ from curator.report.derived import Derived, derive
 from curator.report.doubts import doubts, listed
 from curator.report.inputs import ReportInputs
 from curator.scaling.analysis import StudyAnalysis, analyse
+from curator.scaling.points import Study
 
 
 class Findings(NamedTuple):
@@ -19,19 +20,41 @@ class Findings(NamedTuple):
 
     derived: Derived
     study: StudyAnalysis | None
-    headline: tuple[str, str]
+    headline: tuple[str, ...]
     doubts: tuple[str, ...]
 
 
 def find(inputs: ReportInputs) -> Findings:
     """Everything at once; analysing a study takes some tenths of a second."""
     derived, study = derive(inputs), analyse(inputs.study) if inputs.study else None
-    return Findings(derived, study, headline(inputs, derived), doubts(inputs, study, derived))
+    said = headline(inputs, derived) if inputs.subject == "neuron set" else _of_study(inputs.study, study)
+    return Findings(derived, study, said, doubts(inputs, study, derived))
 
 
 def headline(inputs: ReportInputs, derived: Derived) -> tuple[str, str]:
     """Two sentences with numbers: what was found in the models, and what the filter did with it."""
     return _found(inputs, derived), _filtered(inputs, derived)
+
+
+def _of_study(study: Study | None, analysis: StudyAnalysis | None) -> tuple[str, ...]:
+    """What a study says in two sentences: how far the sizes reach, and how each rule's count grows over them."""
+    if study is None or analysis is None or not study.points:
+        return ("No size was measured.",)
+    first, last = study.points[0], study.points[-1]
+    sizes = (
+        f"{len(study.points)} sizes of models, from {first.neurons_mean:,.0f} to {last.neurons_mean:,.0f} neurons: by the "
+        f"paper's rule the shared neurons go from {first.paper:,} to {last.paper:,}."
+    )
+    grown = [
+        f"{rule} rule: exponent {fit.power_law.alpha:.2f}{_between(fit.power_law.interval)}"
+        for rule, fit in analysis.fits.items()
+        if fit.power_law is not None
+    ]
+    return (sizes, f"{'; '.join(grown)}.".capitalize()) if grown else (sizes,)
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" (95% interval {interval[0]:.2f} to {interval[1]:.2f})"
 
 
 def _found(inputs: ReportInputs, derived: Derived) -> str:

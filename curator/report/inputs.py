@@ -9,7 +9,7 @@ refused when it is read.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -133,9 +133,12 @@ class FileEntry(Part):
 class ReportInputs(Part):
     """Everything one report shows."""
 
+    subject: Literal["neuron set", "study"] = Field(
+        default="neuron set", description="What the report is of; that of a study has the study's sections alone."
+    )
     title: str = "Neuron set report"
     created: str = Field(default="", description="Date and time as it should be printed; given by the caller.")
-    target_domain: str
+    target_domain: str = ""
     model: ModelRef
     peers: tuple[ModelRef, ...] = ()
     probe: ProbeSummary | None = None

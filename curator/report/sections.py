@@ -277,7 +277,9 @@ def _prevalence(inputs: ReportInputs, derived: Derived) -> float | None:
 
 
 def panels_of(inputs: ReportInputs, findings: Findings) -> tuple[Panel, ...]:
-    """All panels, in the order of the page."""
+    """All panels of a neuron set, in the order of the page; none for the report of a study."""
+    if inputs.subject == "study":
+        return ()
     derived = findings.derived
     return (
         matches_panel(inputs, derived),

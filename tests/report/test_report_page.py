@@ -319,3 +319,11 @@ def test_tokens_that_do_not_cover_their_text_are_refused():
     short = Reading(model="m", neuron="L0/U1", lengths=(2,), z=(1.0,))
     with pytest.raises(ValueError, match="must cover the text"):
         Context(kind="top", text="abc", span=(0, 1), z=1.0, readings=(short,))
+
+
+def test_the_report_of_a_study_has_the_studys_sections_alone(inputs: ReportInputs):
+    study = ReportInputs(subject="study", model=inputs.model, study=inputs.study)
+    html = html_of(study)
+    assert 'id="study-growth"' in html and 'id="neurons"' not in html and "Target domain" not in html
+    assert "5 sizes of models, from 256 to 4,608 neurons" in html
+    assert "Paper rule: exponent" in html and "No filter" not in html
