@@ -37,7 +37,7 @@
     const head = make("tr", {}, ...heads.map(([name, kind]) => make("th", { scope: "col", class: kind }, name)));
     const body = rows.map((cells) => make("tr", {}, ...cells.map((cell, place) => place
       ? make("td", { class: heads[place][1] }, cell) : make("th", { scope: "row" }, cell))));
-    return make("div", { class: "scroll" },
+    return make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
       make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)));
   }
 
@@ -135,7 +135,7 @@
   function rowsOf(neuron) {
     const expanded = open.has(neuron.id);
     const button = make("button", { type: "button", class: "open", "aria-expanded": String(expanded),
-      "aria-controls": detailId(neuron), "data-neuron": neuron.id }, neuron.id);
+      "aria-controls": expanded ? detailId(neuron) : null, "data-neuron": neuron.id }, neuron.id);
     const cells = [["auroc", ""], ["ap", "wide"], ["rho", ""], ["q", ""], ["specialisation", "wide"]]
       .map(([name, kind]) => make("td", { class: `r ${kind}` }, shown(neuron[name], name === "q" ? 4 : 3)));
     const strict = make("td", { class: "wide" }, neuron.strict ? make("span", { class: "tag chosen" }, "strict") : "");
@@ -265,7 +265,13 @@
     const neuron = neurons[placeOf.get(id)], expanded = open.has(id);
     button.setAttribute("aria-expanded", String(expanded));
     row.classList.toggle("opened", expanded);
-    if (expanded) row.after(detailOf(neuron)); else byId(detailId(neuron)).remove();
+    if (expanded) {
+      row.after(detailOf(neuron));
+      button.setAttribute("aria-controls", detailId(neuron));
+    } else {
+      byId(detailId(neuron)).remove();
+      button.removeAttribute("aria-controls");
+    }
     remember();
   }
 
