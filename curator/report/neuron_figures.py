@@ -18,6 +18,11 @@ from curator.scaling.exponents import Exponent
 from curator.scaling.parts import DomainFiring, Rule
 from curator.scaling.points import StudyPoint
 
+_CLASSES = {
+    "rosetta": "class: matched by one peer",
+    "high kurtosis": "class: high kurtosis",
+    "same activity": "class: same activity",
+}
 _KINDS = {"rosetta": "Rosetta", "others": "matched others"}
 _MEASURES = {
     "gini": "Gini",
@@ -100,10 +105,7 @@ def controls_figure(analysis: StudyAnalysis) -> Drawing | None:
         for place, row in enumerate(rows):
             exponent_mark(axes, place, row.exponent, upright=False)
         axes.axvline(rows[0].exponent.alpha or 0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        names = [f"{row.exponent.name}, {row.exponent.rule}".replace(f", {row.exponent.rule} rule", "") for row in rows]
-        axes.set_yticks(
-            range(len(rows)), [f"{n} ({r.exponent.sizes})" for n, r in zip(names, rows, strict=True)], fontsize=8.5
-        )
+        axes.set_yticks(range(len(rows)), [_label(row.exponent) for row in rows], fontsize=8.5)
         axes.invert_yaxis()
         axes.set_xlim(-0.5, 2.0)
         axes.set_xlabel("exponent α (in brackets: sizes in the fit)")
@@ -111,6 +113,11 @@ def controls_figure(analysis: StudyAnalysis) -> Drawing | None:
         return finished(
             figure, "study-controls", "Exponents of Rosetta neurons and of the control classes, with intervals"
         )
+
+
+def _label(one: Exponent) -> str:
+    name = _CLASSES.get(one.name, one.name.replace(f", {one.rule} rule", ""))
+    return f"{name}, {one.rule} ({one.sizes})"
 
 
 def exponent_mark(axes: Axes, place: float, one: Exponent, *, upright: bool = True) -> None:

@@ -173,7 +173,10 @@ def _polarization_of(points: Sequence[StudyPoint], trends: Sequence[Trend], rule
     compared = [one for one in panel.contrasts if one.measure != "active_fraction"]
     above = [one.measure for one in compared if one.delta_interval[0] > 0]
     below = [one.measure for one in compared if one.delta_interval[1] < 0]
-    sides = {(trend.measure, trend.kind): trend for trend in trends if trend.rule == rule}
+    sides: dict[tuple[Measure, Kind], Trend] = {}
+    for trend in trends:
+        if trend.rule == rule:
+            sides[trend.measure, trend.kind] = trend
     rising = [one.measure for one in compared if _outruns(sides, one.measure)]
     words = (
         f"{rule.capitalize()} rule: at the largest size ({point.label}, {panel.neurons} Rosetta neurons) higher than in others "
