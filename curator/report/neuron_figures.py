@@ -33,8 +33,9 @@ _MEASURES = {
 }
 
 
-def polarization_figure(points: Sequence[StudyPoint], rule: Rule = "strict") -> Drawing | None:
+def polarization_figure(points: Sequence[StudyPoint]) -> Drawing | None:
     """Medians of each measure by size, Rosetta neurons against matched others, with bootstrap intervals."""
+    rule = _shown([one.rule for point in points for one in point.selectivity])
     panels_of = [(point, one) for point in points for one in point.selectivity if one.rule == rule]
     named = [name for name in _MEASURES if any(c.measure == name for _, panel in panels_of for c in panel.contrasts)]
     if not named:
@@ -62,8 +63,9 @@ def polarization_figure(points: Sequence[StudyPoint], rule: Rule = "strict") -> 
         )
 
 
-def specialisation_figure(points: Sequence[StudyPoint], rule: Rule = "strict") -> Drawing | None:
+def specialisation_figure(points: Sequence[StudyPoint]) -> Drawing | None:
     """The index by size, and each domain's best neuron at the largest size; hollow: token identity controlled for."""
+    rule = _shown([one.rule for point in points for one in point.specialisation])
     found = [(point, one) for point in points for one in point.specialisation if one.rule == rule]
     if not found:
         return None
@@ -91,7 +93,7 @@ def specialisation_figure(points: Sequence[StudyPoint], rule: Rule = "strict") -
         return finished(
             figure,
             "study-specialisation",
-            "Specialisation by model size and domain; hollow marks have token identity controlled for",
+            f"Specialisation by model size and domain ({rule} rule); hollow marks have token identity controlled for",
         )
 
 
@@ -113,6 +115,11 @@ def controls_figure(analysis: StudyAnalysis) -> Drawing | None:
         return finished(
             figure, "study-controls", "Exponents of Rosetta neurons and of the control classes, with intervals"
         )
+
+
+def _shown(rules: Sequence[Rule]) -> Rule:
+    """The strict rule where it has neurons at all."""
+    return "strict" if "strict" in rules else "paper"
 
 
 def _label(one: Exponent) -> str:
