@@ -72,6 +72,7 @@ def analyse(study: Study) -> StudyAnalysis:
     trends = tuple(_trends(points))
     controls = tuple(_controls(points, exponents))
     sentences = {
+        "growth": _texts(exponents),
         "thresholds": _flatness(thresholds, "the correlation threshold"),
         "neighbours": _flatness(neighbours, "k"),
         "capacity": " ".join(f"{fit.rule.capitalize()} rule: {fit.words}" for fit in capacity),
@@ -140,6 +141,16 @@ _CLASS_QUESTIONS = {
     "high kurtosis": "chosen by one peer, found in another: unmatched neurons of high kurtosis",
     "same activity": "chosen by one peer, found in another: unmatched neurons of the same activity",
 }
+
+
+def _texts(exponents: Mapping[Rule, Exponent]) -> str:
+    """What the fold bootstrap says of each rule's exponent."""
+    return " ".join(
+        f"{rule.capitalize()} rule: on other documents these models would give an exponent from {one.bootstrap[0]:.2f} to "
+        f"{one.bootstrap[1]:.2f} ({one.replicates} replicates, biased by {one.bias:+.2f})."
+        for rule, one in exponents.items()
+        if one.bootstrap and one.bias is not None
+    )
 
 
 def _flatness(series: Sequence[Exponent], dial: str) -> str:
