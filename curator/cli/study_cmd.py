@@ -150,6 +150,7 @@ def _require_sound(groups: Sequence[Named], out: Path, append: Path | None) -> N
 
 
 def _show(study: Study) -> None:
+    from curator.scaling.analysis import analyse
     from curator.scaling.verdict import fit_scaling
 
     show_table(
@@ -177,3 +178,5 @@ def _show(study: Study) -> None:
         between = f", 95% interval {interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
         say(f"fit         R = {law.c:.3g} x^{law.alpha:.2f} over {fit.sizes} sizes{between}")
     say(f"verdict     {fit.verdict}")
+    for name, words in analyse(study).sentences.items():
+        say(f"{name}: {words}")

@@ -18,6 +18,11 @@ from curator.scaling.exponents import Exponent
 from curator.scaling.parts import DomainFiring, Rule
 from curator.scaling.points import StudyPoint
 
+_CLASSES = {
+    "rosetta": "class: matched by one peer",
+    "high kurtosis": "class: high kurtosis",
+    "same activity": "class: same activity",
+}
 _KINDS = {"rosetta": "Rosetta", "others": "matched others"}
 _MEASURES = {
     "gini": "Gini",
@@ -28,8 +33,9 @@ _MEASURES = {
 }
 
 
-def polarization_figure(points: Sequence[StudyPoint], rule: Rule = "strict") -> Drawing | None:
+def polarization_figure(points: Sequence[StudyPoint]) -> Drawing | None:
     """Medians of each measure by size, Rosetta neurons against matched others, with bootstrap intervals."""
+    rule = _shown([one.rule for point in points for one in point.selectivity])
     panels_of = [(point, one) for point in points for one in point.selectivity if one.rule == rule]
     named = [name for name in _MEASURES if any(c.measure == name for _, panel in panels_of for c in panel.contrasts)]
     if not named:
@@ -57,8 +63,9 @@ def polarization_figure(points: Sequence[StudyPoint], rule: Rule = "strict") -> 
         )
 
 
-def specialisation_figure(points: Sequence[StudyPoint], rule: Rule = "strict") -> Drawing | None:
+def specialisation_figure(points: Sequence[StudyPoint]) -> Drawing | None:
     """The index by size, and each domain's best neuron at the largest size; hollow: token identity controlled for."""
+    rule = _shown([one.rule for point in points for one in point.specialisation])
     found = [(point, one) for point in points for one in point.specialisation if one.rule == rule]
     if not found:
         return None
@@ -86,7 +93,7 @@ def specialisation_figure(points: Sequence[StudyPoint], rule: Rule = "strict") -
         return finished(
             figure,
             "study-specialisation",
-            "Specialisation by model size and domain; hollow marks have token identity controlled for",
+            f"Specialisation by model size and domain ({rule} rule); hollow marks have token identity controlled for",
         )
 
 
@@ -100,10 +107,7 @@ def controls_figure(analysis: StudyAnalysis) -> Drawing | None:
         for place, row in enumerate(rows):
             exponent_mark(axes, place, row.exponent, upright=False)
         axes.axvline(rows[0].exponent.alpha or 0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        names = [f"{row.exponent.name}, {row.exponent.rule}".replace(f", {row.exponent.rule} rule", "") for row in rows]
-        axes.set_yticks(
-            range(len(rows)), [f"{n} ({r.exponent.sizes})" for n, r in zip(names, rows, strict=True)], fontsize=8.5
-        )
+        axes.set_yticks(range(len(rows)), [_label(row.exponent) for row in rows], fontsize=8.5)
         axes.invert_yaxis()
         axes.set_xlim(-0.5, 2.0)
         axes.set_xlabel("exponent α (in brackets: sizes in the fit)")
@@ -111,6 +115,16 @@ def controls_figure(analysis: StudyAnalysis) -> Drawing | None:
         return finished(
             figure, "study-controls", "Exponents of Rosetta neurons and of the control classes, with intervals"
         )
+
+
+def _shown(rules: Sequence[Rule]) -> Rule:
+    """The strict rule where it has neurons at all."""
+    return "strict" if "strict" in rules else "paper"
+
+
+def _label(one: Exponent) -> str:
+    name = _CLASSES.get(one.name, one.name.replace(f", {one.rule} rule", ""))
+    return f"{name}, {one.rule} ({one.sizes})"
 
 
 def exponent_mark(axes: Axes, place: float, one: Exponent, *, upright: bool = True) -> None:

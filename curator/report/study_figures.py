@@ -33,7 +33,6 @@ from curator.scaling.parts import Rule
 from curator.scaling.points import Study, StudyPoint
 
 _COLOURS, _MARKERS = (BLUE, ORANGE, GREEN, PURPLE, MUTED), ("o", "s", "^", "D", "v")
-_SHOWN: Rule = "strict"
 _RULES: tuple[tuple[Rule, str, str], ...] = (("paper", "o", BLUE), ("strict", "s", GREEN))
 
 
@@ -161,7 +160,7 @@ def budgets_figure(points: Sequence[StudyPoint]) -> Drawing | None:
 
 def capacity_figure(analysis: StudyAnalysis) -> Drawing | None:
     """Measured against predicted by the capacity model: count, fraction, isolation, correlation."""
-    fit = next((one for one in analysis.capacity if one.rule == _SHOWN), None) or next(iter(analysis.capacity), None)
+    fit = next(iter(analysis.capacity), None)  # of the paper rule, where it was measured
     if fit is None:
         return None
     quantities = (
@@ -191,7 +190,7 @@ def capacity_figure(analysis: StudyAnalysis) -> Drawing | None:
         return finished(
             figure,
             "study-capacity",
-            f"Capacity model with beta {fit.beta:.2f}, fitted to the counts: measured against predicted by model size",
+            f"Capacity model with beta {fit.beta:.2f}, fitted to the counts of the {fit.rule} rule: measured against predicted",
         )
 
 

@@ -72,6 +72,7 @@ def analyse(study: Study) -> StudyAnalysis:
     trends = tuple(_trends(points))
     controls = tuple(_controls(points, exponents))
     sentences = {
+        "growth": _texts(exponents),
         "thresholds": _flatness(thresholds, "the correlation threshold"),
         "neighbours": _flatness(neighbours, "k"),
         "capacity": " ".join(f"{fit.rule.capitalize()} rule: {fit.words}" for fit in capacity),
@@ -142,6 +143,16 @@ _CLASS_QUESTIONS = {
 }
 
 
+def _texts(exponents: Mapping[Rule, Exponent]) -> str:
+    """What the fold bootstrap says of each rule's exponent."""
+    return " ".join(
+        f"{rule.capitalize()} rule: on other documents these models would give an exponent from {one.bootstrap[0]:.2f} to "
+        f"{one.bootstrap[1]:.2f} ({one.replicates} replicates, biased by {one.bias:+.2f})."
+        for rule, one in exponents.items()
+        if one.bootstrap and one.bias is not None
+    )
+
+
 def _flatness(series: Sequence[Exponent], dial: str) -> str:
     """Whether the intervals of the others hold the first exponent, over other texts and over the sizes' scatter."""
     fitted = [one for one in series if one.alpha is not None and one.sizes > 2 and one.sizes == series[0].sizes]
@@ -173,7 +184,10 @@ def _polarization_of(points: Sequence[StudyPoint], trends: Sequence[Trend], rule
     compared = [one for one in panel.contrasts if one.measure != "active_fraction"]
     above = [one.measure for one in compared if one.delta_interval[0] > 0]
     below = [one.measure for one in compared if one.delta_interval[1] < 0]
-    sides = {(trend.measure, trend.kind): trend for trend in trends if trend.rule == rule}
+    sides: dict[tuple[Measure, Kind], Trend] = {}
+    for trend in trends:
+        if trend.rule == rule:
+            sides[trend.measure, trend.kind] = trend
     rising = [one.measure for one in compared if _outruns(sides, one.measure)]
     words = (
         f"{rule.capitalize()} rule: at the largest size ({point.label}, {panel.neurons} Rosetta neurons) higher than in others "

@@ -92,6 +92,7 @@ def test_one_more_size_runs_only_its_own_models_and_leaves_the_old_bytes(
     result = measured(world, out, [group(world, "one", 0), new], "--append", first)
     assert result.exit_code == 0, result.output
     assert asked == ["two"] and "one (kept from before)" in result.output
+    assert "polarization: Paper rule: at the largest size" in result.stdout.replace("\n", " ")
     assert all(path.stat().st_mtime_ns == then for path, then in atlases.items())
     old, grown = (json.loads(path.read_text())["study"]["points"] for path in (first, out))
     assert [point["label"] for point in grown] == ["one", "two"]

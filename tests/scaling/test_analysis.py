@@ -61,7 +61,15 @@ def test_a_study_of_counts_alone_gives_fits_and_nothing_else():
 
 def test_every_verdict_of_the_zoo_is_a_sentence(zoo: Study):
     sentences = analyse(zoo).sentences
-    assert set(sentences) == {"thresholds", "neighbours", "capacity", "polarization", "specialisation", "controls"}
+    assert set(sentences) == {
+        "growth",
+        "thresholds",
+        "neighbours",
+        "capacity",
+        "polarization",
+        "specialisation",
+        "controls",
+    }
     assert all(
         words.endswith((".", ")")) and "nan" not in words and "None" not in words for words in sentences.values()
     )
