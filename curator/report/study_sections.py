@@ -37,6 +37,7 @@ _SECTIONS = (
         "axes is a power law, and its slope is the exponent.",
         "Bands are 95% intervals of the line: over other texts where folds were resampled, over the sizes' scatter otherwise. A "
         "dashed line describes the points and is no law. A count of zero is drawn at one half.",
+        sentences=("growth",),
     ),
     _Section(
         "fraction",
@@ -118,11 +119,11 @@ def study_panels(study: Study | None, findings: Findings) -> tuple[Panel, ...]:
 
 def _remarks(section: _Section, study: Study, analysis: StudyAnalysis) -> tuple[str, ...]:
     said = tuple(analysis.sentences[name] for name in section.sentences if name in analysis.sentences)
-    if section.name != "growth":
+    if section.name != _SECTIONS[0].name:
         return said
     verdicts = tuple(_verdict(fit) for fit in analysis.fits.values())
     quick = not any(point.full for point in study.points)
-    return (*verdicts, *((_QUICK,) if quick else ()))
+    return (*verdicts, *said, *((_QUICK,) if quick else ()))
 
 
 _QUICK = (
