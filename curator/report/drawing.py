@@ -54,6 +54,7 @@ STYLE: dict[Any, Any] = {
 }
 _NO_METADATA: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _PNG_DPI = 160
+_BROAD_PX = 700  # a wider figure would be unreadable on a phone: there it keeps its size and is moved sideways
 
 
 class Drawing(NamedTuple):
@@ -128,8 +129,9 @@ def _for_page(svg: str, name: str, title: str) -> str:
         svg = svg.replace(colour, f"var(--{variable}, {colour})")
     view_box = re.search(r'viewBox="0 0 ([0-9.]+) [^"]+"', svg)
     width = round(float(view_box.group(1)) * 4 / 3) if view_box else 600
+    kind = "figure broad" if width > _BROAD_PX else "figure"
     head = (
-        f'<svg class="figure" role="img" aria-labelledby="{name}-title" style="max-width: {width}px" '
+        f'<svg class="{kind}" role="img" aria-labelledby="{name}-title" style="max-width: {width}px" '
         f'xmlns="http://www.w3.org/2000/svg" {view_box.group(0) if view_box else ""}>\n'
         f'<title id="{name}-title">{escape(title)}</title>'
     )
