@@ -1,8 +1,9 @@
-"""Gathers what the artifacts say into the inputs of a report; the composition of neuron set, study and report.
+"""Writes the reports: gathers what the artifacts say, reads what no artifact holds, and hands both to the page.
 
-The command line and the server's jobs write their reports here.
-
-Nothing is measured here but the contexts of the shown neurons (``neuronset.evidence``). Cost: seconds. It does not draw.
+The command line and the server's jobs write their reports here. Read anew are the contexts of the set's neurons, by the
+anchor and by each peer that is named (one peer in memory at a time), and the sample documents of the filter. Cost: truncated
+forward passes over windows around some eight contexts a neuron in every model; seconds for the bundled models. It does
+not draw.
 """
 
 from __future__ import annotations
@@ -11,33 +12,24 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
-from curator.neuronset.artifact import NeuronSetManifest
-from curator.neuronset.evidence import NeuronView, neuron_views
-from curator.neuronset.features import NeuronChoice
-from curator.neuronset.identify import Identified
-from curator.report.inputs import (
-    CalibrationBin,
-    Certificate,
-    Context,
-    DomainHistogram,
-    FileEntry,
-    FilterResult,
-    ModelRef,
-    NeuronEntry,
-    PeerMatch,
-    PrecisionRecallPoint,
-    ProbeSummary,
-    ReportInputs,
-    ReportPaths,
-    RosettaSummary,
-    ScorerEntry,
-)
+from curator.lm.backbone import Backbone
+from curator.neuronset.evidence import Snippet, find_places, views
+from curator.neuronset.identify import Identified, ModelChoice, Reporter, Silent
+from curator.neuronset.manifest import NeuronSetManifest
+from curator.neuronset.readings import Lens, Reading, read_stretches
+from curator.neuronset.reasons import explain, sample_documents
+from curator.records import NeuronId
+from curator.report import gather
+from curator.report.inputs import FileEntry, FilterResult, ModelRef, ProbeSummary, ReportInputs, ReportPaths
 from curator.report.page import write_report
-from curator.scaling.points import NullCounts, Study
+from curator.report.parts import SampleDocument
+from curator.scaling.points import Rule, Study
 from curator.text.probe import ProbeCorpus
 
-SHOWN_NEURONS = 12
+THRESHOLD = 0.5
+"""Probability at which the report's sample documents are kept or dropped."""
 
 
 def write_neuron_set_report(
@@ -45,67 +37,65 @@ def write_neuron_set_report(
     corpus: ProbeCorpus,
     out: Path,
     *,
+    peers: Sequence[ModelChoice] = (),
     study: Study | None = None,
     filter_result: FilterResult | None = None,
     files: Sequence[FileEntry] = (),
     created: str = "",
+    reporter: Reporter | None = None,
 ) -> ReportPaths:
-    """Write the report of an identification, with a study and a filter's result where there are any."""
-    manifest = identified.neuron_set.manifest
-    target = next(iter(manifest.targets))
-    quality = manifest.targets[target].methods[manifest.targets[target].default]
+    """Write the report of an identification, with a study and a filter's result where there are any.
+
+    ``peers`` are the models whose partner neurons read the contexts beside the anchor's; without them only the anchor does.
+    """
+    neuron_set, manifest = identified.neuron_set, identified.neuron_set.manifest
+    target, *others = manifest.targets
+    snippets = _snippets(identified, corpus, peers, reporter or Silent())
+    reported = neuron_set.reported(target, manifest.targets[target].default)
     inputs = ReportInputs(
         title=f"Neuron set {manifest.name}",
         created=created,
         target_domain=target,
+        other_targets=tuple(others),
         model=ModelRef(name=manifest.model, fingerprint=manifest.model_fingerprint),
         peers=tuple(ModelRef(name=name, fingerprint=value) for name, value in manifest.peers.items()),
-        probe=ProbeSummary(fingerprint=corpus.fingerprint, spans=dict(corpus.spans_per_domain)),
-        seeds={
-            "atlas": identified.rosetta.anchor.manifest.settings.seed,
-            "matching": manifest.match_settings.seed,
-            "neuron set": manifest.settings.seed,
-        },
+        probe=_probe(corpus),
+        seeds=_seeds(identified),
         versions=_versions(),
         study=study,
-        rosetta=_summary(identified),
-        neuron_set=_neurons(identified, corpus, target),
-        set_size=len(manifest.neurons),
-        scorers=tuple(
-            ScorerEntry(
-                name=name,
-                validation_ap=method.validation_average_precision,
-                test_auroc=method.report_auroc,
-                test_ap=method.report_average_precision,
-                chosen=name == manifest.targets[target].default,
-            )
-            for name, method in manifest.targets[target].methods.items()
-        ),
-        calibration=tuple(
-            CalibrationBin(predicted=row["predicted"], observed=row["observed"], count=int(row["count"]))
-            for row in quality.reliability
-        ),
+        rosetta=gather.rosetta_summary(neuron_set, identified.rosetta),
+        neuron_set=gather.neuron_entries(neuron_set, identified.rosetta.anchor, snippets),
+        set_rule=cast(Rule, manifest.rosetta_rule),
+        scorers=gather.scorer_entries(neuron_set, target),
+        calibration=gather.calibration_bins(neuron_set, target),
+        depths=gather.depth_entries(neuron_set, target),
+        held_out=gather.held_out(reported) if reported else None,
+        precision_recall=gather.precision_recall(reported) if reported else (),
+        threshold=THRESHOLD,
+        samples=_samples(identified, corpus, target),
         filter=filter_result,
-        precision_recall=tuple(
-            PrecisionRecallPoint(recall=row["recall"], precision=row["precision"], threshold=row["threshold"])
-            for row in quality.operating_points
-            if row["kept_share"] > 0
-        ),
         files=tuple(files),
     )
     return write_report(inputs, out)
 
 
-def write_study_report(study: Study, corpus: ProbeCorpus, out: Path) -> ReportPaths:
-    """Write the report of a scaling study that justifies no neuron set yet; the model is the largest anchor."""
+def write_study_report(study: Study, out: Path, corpus: ProbeCorpus | None = None) -> ReportPaths:
+    """Write the report of a scaling study that justifies no neuron set yet.
+
+    Without the corpus that the study was made on, its domains are not named.
+    """
     largest = study.points[-1]
     inputs = ReportInputs(
+        subject="study",
         title="Scaling of Rosetta neurons",
         created=study.created,
-        target_domain=", ".join(corpus.domains),
         model=ModelRef(name=largest.anchor, fingerprint=study.model_fingerprints.get(largest.anchor, "")),
-        peers=tuple(ModelRef(name=name, fingerprint=study.model_fingerprints.get(name, "")) for name in largest.peers),
-        probe=ProbeSummary(fingerprint=corpus.fingerprint, spans=dict(corpus.spans_per_domain)),
+        peers=tuple(
+            ModelRef(name=name, fingerprint=value)
+            for name, value in study.model_fingerprints.items()
+            if name != largest.anchor
+        ),
+        probe=_probe(corpus) if corpus else ProbeSummary(fingerprint=study.probe_fingerprint),
         seeds=dict(study.seeds),
         versions=_versions(),
         study=study,
@@ -113,59 +103,65 @@ def write_study_report(study: Study, corpus: ProbeCorpus, out: Path) -> ReportPa
     return write_report(inputs, out)
 
 
-def _summary(identified: Identified) -> RosettaSummary:
-    manifest, counts = identified.neuron_set.manifest, identified.rosetta.counts()
-    nulls = manifest.null_counts
-    return RosettaSummary(
-        neurons=identified.rosetta.anchor.neurons,
-        paper=counts["paper"],
-        strict=counts["strict"],
-        universal=counts["universal"],
-        decoy_derangement=NullCounts(paper=nulls["deranged_paper"], strict=nulls["deranged_strict"]),
-        decoy_rotation=NullCounts(paper=nulls["rotated_paper"], strict=nulls["rotated_strict"]),
-        mean_correlation=manifest.mean_correlation,
-        half_jaccard=identified.rosetta.half_jaccard,
-        certificate=Certificate(
-            pairs=4 * len(identified.rosetta.anchor.manifest.layer_widths) * (1 + len(manifest.peers)),
-            worst_difference=manifest.certificate,
-        ),
+def _snippets(
+    identified: Identified, corpus: ProbeCorpus, peers: Sequence[ModelChoice], reporter: Reporter
+) -> list[list[Snippet]]:
+    """Contexts of every neuron of the set, read by the anchor and by the peers that are named."""
+    choice, anchor = identified.neuron_set.choice, identified.rosetta.anchor
+    places = find_places(anchor, corpus, choice)
+    stretches = [place.stretch for place in places]
+
+    def read(backbone: Backbone, lens: Lens) -> list[Reading]:
+        reporter.stage(f"reading contexts with {backbone.name}")
+        return read_stretches(backbone, corpus, lens, stretches, skip_tokens=anchor.manifest.settings.skip_tokens)
+
+    readings = {anchor.manifest.model: read(identified.backbone, Lens.of(anchor, choice.neurons, choice.signs))}
+    for peer in peers:
+        backbone = peer.load()
+        if (lens := _partners(identified, backbone.name)) is not None:
+            readings[backbone.name] = read(backbone, lens)
+    return views(places, corpus, readings)
+
+
+def _partners(identified: Identified, peer: str) -> Lens | None:
+    """The set's partners in a peer, turned by the sign of their correlation; None for a model that is no peer of the set."""
+    atlases = {found.peer.manifest.model: found.peer for found in identified.rosetta.peers}
+    entries = identified.neuron_set.manifest.neurons
+    matches = [match for entry in entries for match in entry.matches if match.peer == peer]
+    if peer not in atlases or len(matches) != len(entries):
+        return None
+    signs = [entry.sign * (1 if match.rho >= 0 else -1) for entry, match in zip(entries, matches, strict=True)]
+    return Lens.of(atlases[peer], [NeuronId.parse(match.neuron) for match in matches], signs)
+
+
+def _samples(identified: Identified, corpus: ProbeCorpus, target: str) -> tuple[SampleDocument, ...]:
+    """Held-out documents that show where the filter is sure, unsure and wrong."""
+    neuron_set = identified.neuron_set
+    scorer = neuron_set.manifest.targets[target].default
+    reported = neuron_set.reported(target, scorer)
+    if reported is None:
+        return ()
+    documents = [corpus.documents[place] for place in reported.document_R]
+    chosen = sample_documents(reported, [document.domain for document in documents], THRESHOLD)
+    reasons = explain(identified.backbone, neuron_set, target, scorer, [documents[row] for row in chosen])
+    return tuple(
+        gather.sample_document(reason, verdict, float(reported.probability_R[row]), scorer)
+        for (row, verdict), reason in zip(chosen.items(), reasons, strict=True)
+        if reason is not None
     )
 
 
-def _neurons(identified: Identified, corpus: ProbeCorpus, target: str) -> tuple[NeuronEntry, ...]:
-    manifest = identified.neuron_set.manifest
-    shown = _shown_first(manifest, target)
-    choice = identified.neuron_set.choice
-    chosen = NeuronChoice(
-        tuple(choice.neurons[index] for index in shown), tuple(choice.signs[index] for index in shown)
-    )
-    views = neuron_views(identified.backbone, identified.rosetta.anchor, corpus, chosen)
-    return tuple(_entry(manifest, index, target, view) for index, view in zip(shown, views, strict=True))
+def _seeds(identified: Identified) -> dict[str, int]:
+    manifest: NeuronSetManifest = identified.neuron_set.manifest
+    return {
+        "atlas": identified.rosetta.anchor.manifest.settings.seed,
+        "matching": manifest.match_settings.seed,
+        "neuron set": manifest.settings.seed,
+    }
 
 
-def _shown_first(manifest: NeuronSetManifest, target: str) -> list[int]:
-    """The neurons that alone tell the target best, on the documents that chose them."""
-    known = [index for index, neuron in enumerate(manifest.neurons) if target in neuron.targets]
-    return sorted(known, key=lambda index: -manifest.neurons[index].targets[target].auroc_fit)[:SHOWN_NEURONS]
-
-
-def _entry(manifest: NeuronSetManifest, index: int, target: str, view: NeuronView) -> NeuronEntry:
-    neuron = manifest.neurons[index]
-    evidence = neuron.targets[target]
-    return NeuronEntry(
-        id=neuron.id,
-        domain=target,
-        auroc_choose=evidence.auroc_fit,
-        auroc_report=evidence.auroc_report,
-        ap_report=evidence.average_precision_report,
-        sign=1 if neuron.sign > 0 else -1,
-        matches=tuple(PeerMatch(**match.model_dump()) for match in neuron.matches),
-        histogram=DomainHistogram(edges=view.edges, counts=view.counts),
-        contexts=tuple(
-            Context(text=snippet.text, tokens=snippet.pieces, domain=snippet.domain, value=snippet.value)
-            for snippet in view.snippets
-        ),
-    )
+def _probe(corpus: ProbeCorpus) -> ProbeSummary:
+    return ProbeSummary(fingerprint=corpus.fingerprint, spans=dict(corpus.spans_per_domain))
 
 
 def _versions() -> dict[str, str]:

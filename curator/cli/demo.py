@@ -130,9 +130,11 @@ def run_demo(out: Path, settings: DemoSettings, reporter: Reporter) -> DemoResul
         identified,
         corpus,
         out / "report",
+        peers=_peers(settings),
         study=Study.load(ZOO_STUDY) if ZOO_STUDY.is_file() else None,
         filter_result=result,
         files=[FileEntry(path=str(path.relative_to(out)), bytes=path.stat().st_size) for path in files],
+        reporter=reporter,
     )
     return DemoResult(
         pool=len(pool),
@@ -221,7 +223,7 @@ def _write(path: Path, documents: Iterable[Document]) -> Path:
 def _identify(out: Path, corpus: ProbeCorpus, settings: DemoSettings, reporter: Reporter) -> Identified:
     found = identify(
         ModelChoice(f"zoo:{ANCHOR}-{settings.size}"),
-        [ModelChoice(f"zoo:{peer}-{settings.size}") for peer in PEERS],
+        _peers(settings),
         corpus,
         [settings.target],
         name=f"{settings.target}-demo",
@@ -238,6 +240,10 @@ def _identify(out: Path, corpus: ProbeCorpus, settings: DemoSettings, reporter: 
     )
     saved = save_neuron_set(found.neuron_set, out / "neuron-set")
     return Identified(found.backbone, found.rosetta, saved)
+
+
+def _peers(settings: DemoSettings) -> list[ModelChoice]:
+    return [ModelChoice(f"zoo:{peer}-{settings.size}") for peer in PEERS]
 
 
 def _filter_on_server(

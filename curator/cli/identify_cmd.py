@@ -13,7 +13,8 @@ from curator.cli.console import ConsoleReporter, say
 from curator.cli.neuron_sets import folder_of_new_set, show_saved
 
 if TYPE_CHECKING:
-    from curator.neuronset.identify import Identified
+    from curator.neuronset.identify import Identified, ModelChoice
+    from curator.scaling.points import Study
     from curator.text.probe import ProbeCorpus
 
 
@@ -27,6 +28,7 @@ def identify(
     name: options.SetName = None,
     out: options.SetFolder = None,
     report: Annotated[Path | None, typer.Option(help="Folder for an HTML and JSON report.", metavar="DIR")] = None,
+    study: Annotated[Path | None, typer.Option(help="A study to show in the report.", metavar="FILE")] = None,
     max_neurons: options.MaxNeurons = None,
     max_depth: options.MaxDepth = None,
     rule: options.ChosenRule = None,
@@ -42,6 +44,9 @@ def identify(
     folder = folder_of_new_set(set_name, out)
     from curator.neuronset.artifact import save_neuron_set
     from curator.neuronset.identify import identify as find_neurons
+    from curator.scaling.points import Study
+
+    shown = Study.load(study) if study else None  # before the long work: a wrong file is said at once
 
     chosen = options.known(max_neurons=max_neurons, max_depth=max_depth, rosetta_rule=rule)
     dials = options.dials(settings, seed=seed, sketch_dimensions=sketch_dimensions, neuron_set=chosen)
@@ -60,15 +65,25 @@ def identify(
             workers=workers,
         )
         saved = save_neuron_set(identified.neuron_set, folder)
-        page = _write_report(identified, corpus, report, reporter) if report else None
+        page = _write_report(identified, peers, corpus, report, shown, reporter) if report else None
     show_saved(saved, folder)
     if page:
         say(f"report     {page}")
 
 
-def _write_report(identified: Identified, corpus: ProbeCorpus, out: Path, reporter: ConsoleReporter) -> Path:
+def _write_report(
+    identified: Identified,
+    peers: list[ModelChoice],
+    corpus: ProbeCorpus,
+    out: Path,
+    study: Study | None,
+    reporter: ConsoleReporter,
+) -> Path:
     from curator.reporting import write_neuron_set_report
 
     reporter.stage("writing the report")
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return write_neuron_set_report(identified, corpus, out, created=created).html
+    paths = write_neuron_set_report(
+        identified, corpus, out, peers=peers, study=study, created=created, reporter=reporter
+    )
+    return paths.html

@@ -18,6 +18,7 @@ from curator.cli.identify_cmd import identify
 from curator.cli.logs import quiet_libraries, set_up_logging
 from curator.cli.match_cmd import match
 from curator.cli.plan_cmd import plan
+from curator.cli.report_cmd import report
 from curator.cli.score_cmd import score
 from curator.cli.select_cmd import select
 from curator.cli.serve_cmd import serve
@@ -59,6 +60,7 @@ app.command()(serve)
 app.command()(match)
 app.command()(select)
 app.command()(study)
+app.command()(report)
 app.command()(plan)
 app.add_typer(atlas_cmd.app, name="atlas")
 app.add_typer(zoo_cmd.app, name="zoo")

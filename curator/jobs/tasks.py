@@ -115,9 +115,10 @@ def _identify(order: IdentifyOrder, job: _Job) -> Result:
     from curator.scaling.points import Study
 
     corpus = _probe(order.probe, job)
+    peers = [job.choice(peer) for peer in order.peers]
     identified = identify(
         job.choice(order.model),
-        [job.choice(peer) for peer in order.peers],
+        peers,
         corpus,
         order.targets,
         name=order.name,
@@ -132,13 +133,16 @@ def _identify(order: IdentifyOrder, job: _Job) -> Result:
     if study is not None:
         study.save(job.artifacts / STUDY)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    write_neuron_set_report(identified, corpus, job.artifacts, study=study, created=created)
+    write_neuron_set_report(
+        identified, corpus, job.artifacts, peers=peers, study=study, created=created, reporter=job.teller
+    )
     return Result(files=_files(job.artifacts), neuron_set=f"{ARTIFACTS}/{NEURON_SET}")
 
 
 @_do.register
 def _study(order: StudyOrder, job: _Job) -> Result:
     from curator.reporting import write_study_report
+    from curator.scaling.full import Group
     from curator.scaling.points import Study
     from curator.scaling.study import extended, measure_group
 
@@ -146,11 +150,9 @@ def _study(order: StudyOrder, job: _Job) -> Result:
     dials = _dials(order.probe)
     study: Study | None = None
     for group in order.groups:
-        anchor, *peers = (job.choice(model) for model in group.models)
         point, models = measure_group(
             group.label,
-            anchor,
-            peers,
+            Group(tuple(job.choice(model) for model in group.models)),
             corpus,
             atlases=job.atlases,
             settings=dials,
@@ -162,7 +164,7 @@ def _study(order: StudyOrder, job: _Job) -> Result:
         raise ArtifactError("The order of a study names no group; create the job again.")
     job.teller.stage("writing the report")
     study.save(job.artifacts / STUDY)
-    write_study_report(study, corpus, job.artifacts)
+    write_study_report(study, job.artifacts, corpus)
     return Result(files=_files(job.artifacts))
 
 

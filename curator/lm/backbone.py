@@ -40,7 +40,15 @@ from curator.lm.shape import (
 from curator.lm.sharded import SHARDED, input_device, require_accelerate, site_devices
 from curator.lm.weights import config_fingerprint, model_folder, weight_files, weights_fingerprint
 
-__all__ = ["MAX_TOKENS", "Backbone", "ModelShape", "load_backbone", "model_shape", "tokenizer_fingerprint"]
+__all__ = [
+    "MAX_TOKENS",
+    "Backbone",
+    "ModelShape",
+    "load_backbone",
+    "model_fingerprint",
+    "model_shape",
+    "tokenizer_fingerprint",
+]
 log = logging.getLogger(__name__)
 MAX_TOKENS = 2048
 UNTRAINED = "untrained:"
@@ -171,6 +179,12 @@ def load_backbone(
     )
     log.info("model loaded", extra={"model": name, "revision": backbone.revision, "neurons": backbone.neurons})
     return backbone
+
+
+def model_fingerprint(name: str, *, revision: str | None = None, untrained: int | None = None) -> str:
+    """The ``fingerprint`` that the loaded model would have, without loading it. Raises as ``load_backbone`` does."""
+    folder, _ = model_folder(name, revision=revision, weights=untrained is None)
+    return fingerprint.of_parts([config_fingerprint(known_config(folder, name)), _content(folder, name, untrained)])
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:

@@ -41,7 +41,7 @@ from curator.neuronset.manifest import (
     TransferredFrom,
 )
 from curator.neuronset.scorers import METHODS, Linear, Method, Signature, Single, Standardiser, build_index
-from curator.neuronset.thresholds import Chosen, HeldOut, threshold_for_precision, threshold_for_recall
+from curator.neuronset.thresholds import Chosen, HeldOut, Reported, threshold_for_precision, threshold_for_recall
 from curator.records import NeuronId
 
 __all__ = [
@@ -115,6 +115,16 @@ class NeuronSet:
         """Probabilities and labels of the documents that decided nothing, for one scorer."""
         values = self.arrays[f"{domain}.{name}.report.score"]
         return HeldOut.of(self.calibration(domain, name)(values), self.arrays[f"{domain}.{name}.report.label"])
+
+    def reported(self, domain: str, name: MethodName) -> Reported | None:
+        """The documents that decided nothing, for one scorer; None in a set made before it kept which they are."""
+        begin = f"{domain}.{name}.report"
+        if f"{begin}.document" not in self.arrays:
+            return None
+        score_R, label_R, document_R, tokens_R = (
+            self.arrays[f"{begin}.{part}"] for part in ("score", "label", "document", "tokens")
+        )
+        return Reported(score_R, self.calibration(domain, name)(score_R), label_R.astype(bool), document_R, tokens_R)
 
     def threshold_for(
         self,

@@ -75,7 +75,7 @@ def build_neuron_set(
     domain_D = np.asarray([document.domain for document in corpus.documents])
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
     z = standardiser(np.nan_to_num(features.values_DfK))
-    probe = _Probe(z, domain_D, parts_D, anchor.manifest.gated)
+    probe = _Probe(z, domain_D, parts_D, features.tokens_D, anchor.manifest.gated)
     arrays: dict[str, np.ndarray] = {"mean_fK": standardiser.mean_fK, "scale_fK": standardiser.scale_fK}
     filters = {target: _fit_target(probe, target, settings, arrays) for target in targets}
     depths = tuple(_fit_depth(probe, choice, depth, targets, settings, arrays) for depth in _depths_of(choice))
@@ -126,17 +126,24 @@ def _union(chosen: dict[str, ChosenNeurons]) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """The probe documents: ``z`` (D, 3 K) standardised features, labels, parts; and whether the model's MLPs are gated."""
+    """The probe documents: ``z`` (D, 3 K) standardised features, labels, parts, tokens; whether the model's MLPs are gated."""
 
     z: np.ndarray
     domain_D: np.ndarray
     parts_D: np.ndarray
+    tokens_D: np.ndarray
     gated: bool
 
     def part(self, part: Part, target: str) -> tuple[np.ndarray, np.ndarray]:
         """Features and labels of one part."""
         chosen = self.parts_D == part
         return self.z[chosen], self.domain_D[chosen] == target
+
+    @property
+    def reported(self) -> np.ndarray:
+        """Places in the corpus and tokens of the report documents, (2, R) int64."""
+        places_R = np.flatnonzero(self.parts_D == Part.REPORT)
+        return np.stack([places_R, self.tokens_D[places_R]])
 
 
 def _depths_of(choice: NeuronChoice) -> list[int]:
@@ -194,7 +201,7 @@ def _fit_target(
         precision = float(average_precision_score(positive_V, scores_V))
         z_R, positive_R = probe.part(Part.REPORT, target)
         scores_R = method.score(z_R)
-        arrays |= scorer_arrays(f"{begin}.{name}", calibration, scores_R, positive_R)
+        arrays |= scorer_arrays(f"{begin}.{name}", calibration, scores_R, positive_R, probe.reported)
         qualities[name] = reported_quality(scores_R, positive_R, calibration, precision)
     validation: dict[MethodName, float] = {
         name: quality.validation_average_precision for name, quality in qualities.items()
@@ -208,15 +215,20 @@ def _fit_target(
 
 
 def scorer_arrays(
-    begin: str, calibration: Calibration, scores_R: np.ndarray, positive_R: np.ndarray
+    begin: str, calibration: Calibration, scores_R: np.ndarray, positive_R: np.ndarray, documents_2R: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """A scorer's calibration, and its scores and labels of the report documents, from the highest down."""
+    """A scorer's calibration, and its scores and labels of the report documents, from the highest down.
+
+    ``documents_2R`` are the documents' places in the probe corpus, and their tokens.
+    """
     order = np.argsort(-scores_R, kind="stable")
     return {
         f"{begin}.calibration.score": calibration.score,
         f"{begin}.calibration.probability": calibration.probability,
         f"{begin}.report.score": scores_R[order],
         f"{begin}.report.label": positive_R[order].astype(np.uint8),
+        f"{begin}.report.document": documents_2R[0, order].astype(np.int32),
+        f"{begin}.report.tokens": documents_2R[1, order].astype(np.int32),
     }
 
 

@@ -45,8 +45,9 @@ SourceScores = Mapping[tuple[str, MethodName], np.ndarray]
 class Carried:
     """P neurons of a set of K in their new model, and what they say of the D probe documents.
 
-    ``position_P`` are their positions in the source set; ``z`` (D, 3 P) standardised features; ``parts_D`` and ``domain_D``
-    the documents' parts and labels. The part is empty where a model that should have read the document could not.
+    ``position_P`` are their positions in the source set; ``z`` (D, 3 P) standardised features; ``parts_D``, ``domain_D`` and
+    ``tokens_D`` the documents' parts, labels and scored tokens. The part is empty where a model that should have read the
+    document could not.
     ``gated`` says whether the new model's signs are arbitrary.
     """
 
@@ -57,6 +58,7 @@ class Carried:
     z: np.ndarray
     parts_D: np.ndarray
     domain_D: np.ndarray
+    tokens_D: np.ndarray
     gated: bool
 
 

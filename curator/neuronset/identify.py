@@ -20,7 +20,7 @@ from curator import fingerprint
 from curator.atlas.build import build_atlas
 from curator.atlas.store import Atlas, load_atlas
 from curator.errors import ArtifactError, ConfigError
-from curator.lm.backbone import Backbone, load_backbone
+from curator.lm.backbone import Backbone, load_backbone, model_fingerprint
 from curator.neuronset.artifact import NeuronSet
 from curator.neuronset.build import build_neuron_set
 from curator.neuronset.workers import build_with_workers
@@ -96,12 +96,19 @@ class ModelChoice:
             return replace(self, device=f"cuda:{worker % torch.cuda.device_count()}")
         return self
 
+    @property
+    def _seed(self) -> int | None:
+        # The name enters the seed: architectures that draw the same shapes must not share random numbers.
+        return None if self.draw is None else int(fingerprint.of_parts([self.name, str(self.draw)])[:8], 16)
+
+    def fingerprint(self) -> str:
+        """Fingerprint of configuration and weights, without loading them. Raises as ``load_backbone`` does."""
+        return model_fingerprint(resolve_model(self.name), revision=self.revision, untrained=self._seed)
+
     def load(self) -> Backbone:
         """Load it. Raises as ``load_backbone`` does."""
-        # The name enters the seed: architectures that draw the same shapes must not share random numbers.
-        seed = None if self.draw is None else int(fingerprint.of_parts([self.name, str(self.draw)])[:8], 16)
         loaded = load_backbone(
-            resolve_model(self.name), revision=self.revision, dtype=self.dtype, device=self.device, untrained=seed
+            resolve_model(self.name), revision=self.revision, dtype=self.dtype, device=self.device, untrained=self._seed
         )
         return replace(loaded, name=self.shown) if self.name.startswith(PREFIX) or self.draw is not None else loaded
 

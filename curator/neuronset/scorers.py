@@ -55,6 +55,10 @@ class Method(Protocol):
         """How much each neuron raised each score, (D, K)."""
         ...
 
+    def gradient(self, z: np.ndarray) -> np.ndarray:
+        """Change of each score for a small change of each feature, (D, 3 K): what ``reasons`` divides among tokens."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Single:
@@ -74,6 +78,12 @@ class Single:
         out[:, self.position] = self.score(z)
         return out
 
+    def gradient(self, z: np.ndarray) -> np.ndarray:
+        """The direction, at the one neuron's mean."""
+        out = np.zeros(z.shape)
+        out[:, self.position] = self.direction
+        return out
+
 
 @dataclass(frozen=True, slots=True)
 class Linear:
@@ -89,6 +99,10 @@ class Linear:
     def contributions(self, z: np.ndarray) -> np.ndarray:
         """Summed log-odds of a neuron's three features."""
         return (z * self.weight).reshape(len(z), 3, len(self.weight) // 3).sum(axis=1)
+
+    def gradient(self, z: np.ndarray) -> np.ndarray:
+        """The weights."""
+        return np.tile(self.weight, (len(z), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +120,28 @@ class Signature:
 
     def contributions(self, z: np.ndarray) -> np.ndarray:
         """Each voter's weighted vote; 0 for neurons that are not among the nearest."""
-        similarity, nearest = self.index.search(unit_rows(z), min(self.neighbours, len(self.vote_K)))
-        weight = np.maximum(similarity, 0).astype(np.float64)
-        weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+        weight_Dn, nearest_Dn, _ = self._voters(z)
         out = np.zeros((len(z), len(self.vote_K)))
-        np.put_along_axis(out, nearest, weight * self.vote_K[nearest], axis=1)
+        np.put_along_axis(out, nearest_Dn, weight_Dn * self.vote_K[nearest_Dn], axis=1)
         return out
+
+    def gradient(self, z: np.ndarray) -> np.ndarray:
+        """Through the voters' similarities; who votes is taken as given."""
+        weight_Dn, nearest_Dn, total_D1 = self._voters(z)
+        vote_Dn = self.vote_K[nearest_Dn]
+        score_D1 = (weight_Dn * vote_Dn).sum(axis=1, keepdims=True)
+        pull_Dn = np.where(weight_Dn > 0, vote_Dn - score_D1, 0.0) / total_D1
+        pulled_Df = np.einsum("dn,dnf->df", pull_Dn, self.signature_Kf[nearest_Dn].astype(np.float64))
+        length_D1 = np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+        unit_Df = z / length_D1
+        return (pulled_Df - (pulled_Df * unit_Df).sum(axis=1, keepdims=True) * unit_Df) / length_D1
+
+    def _voters(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights of the nearest neurons, their places, both (D, n), and what the weights were divided by, (D, 1)."""
+        similarity_Dn, nearest_Dn = self.index.search(unit_rows(z), min(self.neighbours, len(self.vote_K)))
+        weight_Dn = np.maximum(similarity_Dn, 0).astype(np.float64)
+        total_D1 = np.maximum(weight_Dn.sum(axis=1, keepdims=True), 1e-12)
+        return weight_Dn / total_D1, nearest_Dn, total_D1
 
 
 def unit_rows(z: np.ndarray) -> np.ndarray:

@@ -74,6 +74,40 @@ class HeldOut:
         return float(self.positive_R.mean()) if len(self.positive_R) else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a threshold keeps of the R held-out documents: documents, those of them on target, and tokens."""
+
+    threshold: float
+    documents: int
+    on_target: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """R held-out documents from the highest score down, each array (R,): score, probability, whether on target.
+
+    ``document_R`` are their places in the probe corpus, ``tokens_R`` their scored tokens.
+    """
+
+    score_R: np.ndarray
+    probability_R: np.ndarray
+    positive_R: np.ndarray
+    document_R: np.ndarray
+    tokens_R: np.ndarray
+
+    def kept(self, threshold: float) -> Kept:
+        """What a threshold on the probability keeps."""
+        chosen_R = self.probability_R >= threshold
+        return Kept(
+            threshold,
+            int(chosen_R.sum()),
+            int((chosen_R & self.positive_R).sum()),
+            int(self.tokens_R[chosen_R].sum()),
+        )
+
+
 def threshold_for_precision(
     held_out: HeldOut, wanted: float, *, target: str, confidence: float = 0.95, prevalence: float | None = None
 ) -> Chosen:

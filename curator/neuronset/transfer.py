@@ -196,7 +196,9 @@ def _read(
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
     z = standardiser(np.nan_to_num(features.values_DfK))
     domain_D = np.asarray([document.domain for document in corpus.documents])
-    return Carried(partners, position_P, neurons, standardiser, z, parts_D, domain_D, second.manifest.gated)
+    return Carried(
+        partners, position_P, neurons, standardiser, z, parts_D, domain_D, features.tokens_D, second.manifest.gated
+    )
 
 
 def _target_filter(
@@ -210,6 +212,7 @@ def _target_filter(
     """Map the scores of one target's scorers, measure them, and add their arrays to ``arrays``."""
     chosen, positive_D = source.manifest.targets[target], carried.domain_D == target
     validate, report = carried.parts_D == Part.VALIDATE, carried.parts_D == Part.REPORT
+    reported_2R = np.stack([np.flatnonzero(report), carried.tokens_D[report]])
     arrays |= {
         "signature_Kf": scorers.signature.signature_Kf,
         f"{target}.linear.weight": scorers.linear.weight,
@@ -221,7 +224,7 @@ def _target_filter(
         own = method.score(carried.z)
         theirs = scores[target, name][validate]
         calibration = carried_calibration(source.calibration(target, name), own[validate], theirs)
-        arrays |= scorer_arrays(f"{target}.{name}", calibration, own[report], positive_D[report])
+        arrays |= scorer_arrays(f"{target}.{name}", calibration, own[report], positive_D[report], reported_2R)
         validation = chosen.methods[name].validation_average_precision
         qualities[name] = reported_quality(own[report], positive_D[report], calibration, validation)
     return TargetFilter(

@@ -2,58 +2,44 @@
 
 Every part that a run may not have is ``None`` or empty, and the page then says "not measured": a report is never
 refused for being incomplete, and never fills a gap. Text fields may hold anything, markup included; the page escapes
-all of it. Activations are in the unit of the atlas that they come from; within one neuron they must share it, for
-they share a scale.
+all of it. ``parts`` holds the larger parts. The JSON form of a report is ``page.SCHEMA``; a file of another version is
+refused when it is read.
 """
 
 from __future__ import annotations
 
-import re
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from curator.scaling.points import Count, NullCounts, Study
-
-
-def _encodable(text: object) -> object:
-    """Half of a surrogate pair has no UTF-8 form; a tokenizer's piece may hold one."""
-    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text) if isinstance(text, str) else text
+from curator.neuronset.manifest import MethodName
+from curator.report.parts import NeuronEntry, Part, SampleDocument, Share
+from curator.scaling.points import Count, NullCounts, Rule, Study
 
 
-Text = Annotated[str, BeforeValidator(_encodable)]
-Share = Annotated[float, Field(ge=0, le=1)]
-ScorerName = Literal["single", "linear", "signature"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ModelRef(_Part):
+class ModelRef(Part):
     """A model by name and fingerprint."""
 
     name: str
     fingerprint: str = ""
 
 
-class ProbeSummary(_Part):
+class ProbeSummary(Part):
     """The probe corpus: its fingerprint and how many spans each domain gave."""
 
     fingerprint: str
     spans: dict[str, Count] = Field(default_factory=dict)
 
 
-class Certificate(_Part):
+class Certificate(Part):
     """The numerics certificate: sampled pairs recomputed in float64, and the worst difference from the sketch's values."""
 
     pairs: Count
     worst_difference: float = Field(ge=0)
 
 
-class RosettaSummary(_Part):
+class RosettaSummary(Part):
     """The anchor's matches in numbers."""
 
     neurons: int = Field(gt=0, description="MLP neurons of the anchor.")
@@ -67,65 +53,17 @@ class RosettaSummary(_Part):
     certificate: Certificate | None = None
 
 
-class PeerMatch(_Part):
-    """One neuron's partner in one peer model."""
-
-    peer: str
-    neuron: str
-    rho: float = Field(ge=-1.000001, le=1.000001)
-    standard_error: float | None = Field(default=None, ge=0)
-    q: Share | None = None
-
-
-class DomainHistogram(_Part):
-    """Counts of spans or documents by activation, for each domain: ``edges`` has one number more than each row of counts."""
-
-    edges: tuple[float, ...] = Field(min_length=2)
-    counts: dict[str, tuple[Count, ...]] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _shapes_agree(self) -> Self:
-        if any(left >= right for left, right in pairwise(self.edges)):
-            raise ValueError("histogram edges must increase")
-        if any(len(row) != len(self.edges) - 1 for row in self.counts.values()):
-            raise ValueError(f"{len(self.edges)} edges need {len(self.edges) - 1} counts in every domain")
-        return self
-
-
-class Context(_Part):
-    """A stretch of text on which a neuron is strong, with each token's activation."""
-
-    text: Text
-    tokens: tuple[tuple[Text, float], ...] = ()
-    domain: str = ""
-    value: float
-
-
-class NeuronEntry(_Part):
-    """One neuron of the set and the evidence for it."""
-
-    id: str = Field(pattern=r"^L\d+/U\d+$")
-    domain: str
-    auroc_choose: Share | None = Field(default=None, description="On the half of the documents that chose the neuron.")
-    auroc_report: Share | None = Field(default=None, description="On the other half.")
-    ap_report: Share | None = Field(default=None, description="Average precision on the other half.")
-    sign: Literal[-1, 1] = Field(default=1, description="Direction in which the neuron means the domain.")
-    matches: tuple[PeerMatch, ...] = ()
-    histogram: DomainHistogram | None = None
-    contexts: tuple[Context, ...] = ()
-
-
-class ScorerEntry(_Part):
+class ScorerEntry(Part):
     """One scorer's quality; validation average precision chooses among them."""
 
-    name: ScorerName
+    name: MethodName
     validation_ap: Share | None = None
     test_auroc: Share | None = None
     test_ap: Share | None = None
     chosen: bool = False
 
 
-class CalibrationBin(_Part):
+class CalibrationBin(Part):
     """Documents of similar predicted probability: the mean prediction, and the share that was on-domain."""
 
     predicted: Share
@@ -133,7 +71,7 @@ class CalibrationBin(_Part):
     count: Count
 
 
-class PrecisionRecallPoint(_Part):
+class PrecisionRecallPoint(Part):
     """One threshold of the precision-recall curve."""
 
     recall: Share
@@ -141,7 +79,35 @@ class PrecisionRecallPoint(_Part):
     threshold: float | None = None
 
 
-class FilterResult(_Part):
+class KeptAt(Part):
+    """What a threshold on the probability keeps of the held-out documents."""
+
+    threshold: Share
+    documents: Count
+    on_target: Count
+    tokens: Count
+
+
+class HeldOut(Part):
+    """The documents that neither chose nor fitted anything, and what each threshold keeps of them."""
+
+    documents: int = Field(gt=0)
+    on_target: Count
+    tokens: Count
+    kept: tuple[KeptAt, ...] = ()
+
+
+class DepthEntry(Part):
+    """The set read only so many layers deep: its neurons there, and the best scorer's held-out average precision."""
+
+    depth: int = Field(gt=0)
+    share_of_layers: Share
+    neurons: Count
+    scorer: MethodName
+    average_precision: Share | None = None
+
+
+class FilterResult(Part):
     """What the filter kept of a pool whose true labels are known."""
 
     pool: int = Field(gt=0, description="Documents that went in.")
@@ -155,7 +121,7 @@ class FilterResult(_Part):
     tokens_per_second: float | None = Field(default=None, ge=0)
 
 
-class FileEntry(_Part):
+class FileEntry(Part):
     """A file that the run wrote."""
 
     path: str
@@ -164,12 +130,15 @@ class FileEntry(_Part):
     records: Count | None = None
 
 
-class ReportInputs(_Part):
+class ReportInputs(Part):
     """Everything one report shows."""
 
+    subject: Literal["neuron set", "study"] = Field(
+        default="neuron set", description="What the report is of; that of a study has the study's sections alone."
+    )
     title: str = "Neuron set report"
     created: str = Field(default="", description="Date and time as it should be printed; given by the caller.")
-    target_domain: str
+    target_domain: str = ""
     model: ModelRef
     peers: tuple[ModelRef, ...] = ()
     probe: ProbeSummary | None = None
@@ -177,9 +146,14 @@ class ReportInputs(_Part):
     versions: dict[str, str] = Field(default_factory=dict)
     study: Study | None = None
     rosetta: RosettaSummary | None = None
-    neuron_set: tuple[NeuronEntry, ...] = Field(default=(), description="The neurons that the page shows.")
-    set_size: int | None = Field(default=None, gt=0, description="Neurons in the whole set, where not all are shown.")
+    neuron_set: tuple[NeuronEntry, ...] = Field(default=(), description="All neurons of the set, the best first.")
+    set_rule: Rule | None = Field(default=None, description="Which Rosetta neurons the set was chosen from.")
+    other_targets: tuple[str, ...] = Field(default=(), description="What else the set filters for.")
     scorers: tuple[ScorerEntry, ...] = ()
+    depths: tuple[DepthEntry, ...] = ()
+    held_out: HeldOut | None = None
+    threshold: Share = Field(default=0.5, description="Probability at which the sample documents are kept or dropped.")
+    samples: tuple[SampleDocument, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
     filter: FilterResult | None = None
     precision_recall: tuple[PrecisionRecallPoint, ...] = ()
@@ -187,7 +161,9 @@ class ReportInputs(_Part):
 
 
 class ReportPaths(NamedTuple):
-    """Where the two forms of a report are."""
+    """Where the forms of a report are; ``figures`` is a folder of SVG and PNG files."""
 
     html: Path
     json: Path
+    markdown: Path
+    figures: Path

@@ -25,6 +25,7 @@ from curator.settings import MatchSettings
 __all__ = [
     "MEMORY_BYTES",
     "MatchTable",
+    "Verified",
     "Verify",
     "View",
     "candidate_pairs",
@@ -32,9 +33,11 @@ __all__ = [
     "match_atlases",
     "match_views",
     "mutual_nearest",
+    "rank_within",
     "ranks_by_magnitude",
     "tabulate",
     "true_view",
+    "verified_pairs",
 ]
 
 
@@ -114,6 +117,24 @@ def match_atlases(
     return match_views(*views, first["held_fold_V"], settings, absolute, verify=verify, memory_bytes=memory_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Candidate pairs of two models with their verified sums: enough to match them, on the corpus or on its folds resampled.
+
+    ``pairs_P2`` (P, 2) distinct flat neuron indices, ``sketch_rho_P`` the signatures' similarity, ``neurons`` N_A.
+    """
+
+    pairs_P2: np.ndarray
+    sketch_rho_P: np.ndarray
+    sums: PairSums
+    neurons: int
+
+    def matched(self, settings: MatchSettings, absolute: bool, weight_F: np.ndarray | None = None) -> MatchTable:
+        """The matches; with ``weight_F`` as if each fold stood in the corpus so many times."""
+        sums = self.sums if weight_F is None else self.sums.resampled(weight_F)
+        return tabulate(self.pairs_P2, self.sketch_rho_P, sums, settings, absolute, self.neurons)
+
+
 def match_views(
     first: View,
     second: View,
@@ -129,6 +150,21 @@ def match_views(
     ``verify`` takes candidate pairs and returns their sums; None verifies on the held-back spans of the views, and certifies
     it. Raises ConfigError when the budget is too small for the index that the settings name.
     """
+    found = verified_pairs(first, second, fold_V, settings, absolute, verify=verify, memory_bytes=memory_bytes)
+    return found.matched(settings, absolute)
+
+
+def verified_pairs(
+    first: View,
+    second: View,
+    fold_V: np.ndarray,
+    settings: MatchSettings,
+    absolute: bool,
+    *,
+    verify: Verify | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Verified:
+    """Candidates and their sums, before anything is decided. Arguments and errors as ``match_views``."""
     pairs_P2, sketch_rho = candidate_pairs(first, second, settings, absolute, memory_bytes=memory_bytes)
     if verify is not None:
         sums = verify(pairs_P2)
@@ -136,7 +172,7 @@ def match_views(
         held, folds = (first.held_NV, second.held_NV), int(fold_V.max(initial=0)) + 1
         sums = pair_sums(*held, pairs_P2, fold_V, folds, memory_bytes=memory_bytes)
         sums = replace(sums, certificate=certificate(sums, *held, pairs_P2, seed=settings.seed))
-    return tabulate(pairs_P2, sketch_rho, sums, settings, absolute, len(first.alive))
+    return Verified(pairs_P2, sketch_rho, sums, len(first.alive))
 
 
 def tabulate(
@@ -209,12 +245,12 @@ def mutual_nearest(pairs_P2: np.ndarray, strength_P: np.ndarray, k: int) -> np.n
     left, right = pairs_P2.T
     if k == 1:
         return _is_best(left, right, strength_P) & _is_best(right, left, strength_P)
-    return (_rank_within(pairs_P2[:, 0], pairs_P2[:, 1], strength_P) < k) & (
-        _rank_within(pairs_P2[:, 1], pairs_P2[:, 0], strength_P) < k
+    return (rank_within(pairs_P2[:, 0], pairs_P2[:, 1], strength_P) < k) & (
+        rank_within(pairs_P2[:, 1], pairs_P2[:, 0], strength_P) < k
     )
 
 
-def _rank_within(owner_P: np.ndarray, other_P: np.ndarray, strength_P: np.ndarray) -> np.ndarray:
+def rank_within(owner_P: np.ndarray, other_P: np.ndarray, strength_P: np.ndarray) -> np.ndarray:
     """Rank of each pair among the pairs of its owner, 0 for the strongest. (P,) int64."""
     order = np.lexsort((other_P, -strength_P, owner_P))
     sorted_owner = owner_P[order]

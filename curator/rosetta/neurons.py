@@ -136,6 +136,13 @@ def find_rosetta_neurons(
         if on_stage:
             on_stage(peer.manifest.model)
         matched.append(match_peer(anchor, peer, settings, matcher=matcher, memory_bytes=memory_bytes))
+    return rosetta_of(anchor, matched, settings, memory_bytes=memory_bytes)
+
+
+def rosetta_of(
+    anchor: Atlas, matched: Sequence[PeerMatch], settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
+) -> RosettaNeurons:
+    """The intersection of the anchor's matches with at least one peer. Raises as ``find_rosetta_neurons``."""
     rows_NP = _intersection(anchor, matched, settings, memory_bytes)
     index = np.flatnonzero((rows_NP >= 0).all(axis=1))
     row_RP = rows_NP[index]
@@ -164,10 +171,23 @@ def match_peer(
     """Match the anchor with one peer and with the decoys of both kinds. Raises as ``find_rosetta_neurons``."""
     absolute = ranks_by_magnitude(anchor, peer, settings)
     matches = matcher(peer) if matcher else match_atlases(anchor, peer, settings, memory_bytes=memory_bytes)
-    derangement, rotation = (
-        null_of(matches, decoys(anchor, peer, settings, memory_bytes=memory_bytes), settings.max_q, absolute=absolute)
-        for decoys in (deranged_matches, rotated_matches)
+    deranged, rotated = (
+        decoys(anchor, peer, settings, memory_bytes=memory_bytes) for decoys in (deranged_matches, rotated_matches)
     )
+    return judged(peer, matches, deranged, rotated, settings.max_q, absolute=absolute)
+
+
+def judged(
+    peer: Atlas,
+    matches: MatchTable,
+    deranged: Sequence[MatchTable],
+    rotated: Sequence[MatchTable],
+    max_q: float,
+    *,
+    absolute: bool,
+) -> PeerMatch:
+    """The matches of an anchor with a peer beside those of the decoys of both kinds, at least two of each."""
+    derangement, rotation = (null_of(matches, decoys, max_q, absolute=absolute) for decoys in (deranged, rotated))
     q, excess = np.maximum(derangement.q, rotation.q), matches.strongest - rotation.baseline_N
     return PeerMatch(peer, matches, derangement, rotation, absolute, q, excess)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,29 +89,40 @@ def q_values(target_M: np.ndarray, decoys: Sequence[np.ndarray]) -> np.ndarray:
     return q
 
 
+def deranged_views(first: Atlas, second: Atlas) -> Iterator[tuple[View, View]]:
+    """A with B's documents deranged, and A's documents deranged with B: two nulls with different pairings."""
+    yield true_view(first), decoy_view(second)
+    yield decoy_view(first), true_view(second)
+
+
+def rotated_views(
+    first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
+) -> Iterator[tuple[View, View]]:
+    """A with B's layers rotated, once for each of the R seeds; made when they are asked for."""
+    for run in range(rotations_of(settings, min(first.neurons, second.neurons))):
+        yield true_view(first), rotated_view(second, settings.seed + run, memory_bytes=memory_bytes)
+
+
 def deranged_matches(
     first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
-) -> tuple[MatchTable, MatchTable]:
-    """Matches of A with B's documents deranged, and of A's documents deranged with B: two nulls with different pairings."""
-    pairings = ((true_view(first), decoy_view(second)), (decoy_view(first), true_view(second)))
-    one, other = (match_atlases(first, second, settings, views=views, memory_bytes=memory_bytes) for views in pairings)
-    return one, other
+) -> tuple[MatchTable, ...]:
+    """Matches in each of ``deranged_views``."""
+    return _matches(first, second, deranged_views(first, second), settings, memory_bytes)
 
 
 def rotated_matches(
     first: Atlas, second: Atlas, settings: MatchSettings, *, memory_bytes: int = MEMORY_BYTES
 ) -> tuple[MatchTable, ...]:
-    """Matches of A with B's layers rotated, once for each of the R seeds."""
-    return tuple(
-        match_atlases(
-            first,
-            second,
-            settings,
-            views=(true_view(first), rotated_view(second, settings.seed + run, memory_bytes=memory_bytes)),
-            memory_bytes=memory_bytes,
-        )
-        for run in range(rotations_of(settings, min(first.neurons, second.neurons)))
+    """Matches in each of ``rotated_views``."""
+    return _matches(
+        first, second, rotated_views(first, second, settings, memory_bytes=memory_bytes), settings, memory_bytes
     )
+
+
+def _matches(
+    first: Atlas, second: Atlas, views: Iterable[tuple[View, View]], settings: MatchSettings, memory_bytes: int
+) -> tuple[MatchTable, ...]:
+    return tuple(match_atlases(first, second, settings, views=pair, memory_bytes=memory_bytes) for pair in views)
 
 
 def rotations_of(settings: MatchSettings, neurons: int) -> int:

@@ -61,6 +61,11 @@ class PairSums:
         """The sums of some of the pairs."""
         return PairSums(*(part[rows] for part in self._sums), count_F=self.count_F, certificate=self.certificate)
 
+    def resampled(self, weight_F: np.ndarray) -> PairSums:
+        """The sums as if each fold stood in the corpus as many times as its weight says, (F,) of whole or other numbers."""
+        weighted = (part * weight_F for part in self._sums)
+        return PairSums(*weighted, count_F=self.count_F * weight_F, certificate=self.certificate)
+
     def jackknife_error(self) -> np.ndarray:
         """Delete-one-fold standard error of ρ, (P,) [Efron and Stein 1981]; infinite where fewer than two folds hold spans."""
         filled = np.flatnonzero(self.count_F > 0)

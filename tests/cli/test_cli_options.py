@@ -7,7 +7,7 @@ from rich.console import Console
 
 from curator.cli.console import ConsoleReporter, FilterMeter, cell
 from curator.cli.options import ProbeChoice, dials, identify_settings, parse_count, parse_size
-from curator.cli.study_cmd import Group
+from curator.cli.study_cmd import Named
 from curator.errors import ConfigError
 from curator.filtering.progress import Progress
 
@@ -62,7 +62,7 @@ def test_a_budget_on_the_command_line_wins_over_the_probe_file(world):
 
 
 def test_a_group_of_a_study_is_read_from_one_word():
-    assert Group.parse("160m=EleutherAI/pythia-160m, gpt2,facebook/opt-125m") == Group(
+    assert Named.parse("160m=EleutherAI/pythia-160m, gpt2,facebook/opt-125m") == Named(
         "160m", ("EleutherAI/pythia-160m", "gpt2", "facebook/opt-125m")
     )
 

@@ -3,8 +3,8 @@
 import pytest
 
 from curator.cli import study_cmd
-from curator.cli.study_cmd import zoo_groups
-from curator.errors import ModelNotFoundError
+from curator.cli.study_cmd import Named, zoo_groups
+from curator.errors import ConfigError, ModelNotFoundError
 from curator.scaling.points import Study
 from curator.zoo.recipe import SIZES
 from tests.cli.cli_world import curator
@@ -20,8 +20,11 @@ def first(world, tmp_path_factory):
     return out
 
 
-def measured(world, out, group, *more):
-    return curator("study", "--group", group, "--probe", world.probe, "--settings", world.settings, "--out", out, *more)
+def measured(world, out, group, *more, depth="quick"):
+    return curator(
+        "study", "--group", group, "--probe", world.probe, "--settings", world.settings, "--out", out,
+        "--depth", depth, *more,
+    )  # fmt: skip
 
 
 def test_a_study_counts_the_anchors_neurons_and_names_the_models(world, first):
@@ -62,12 +65,24 @@ def test_an_existing_study_is_not_overwritten(world, first):
     assert first.read_bytes() == before
 
 
+def test_a_group_is_an_anchor_peers_and_models_beside_them():
+    named = Named.parse("small=a, b,c + d")
+    assert (named.label, named.models, named.beside) == ("small", ("a", "b", "c"), ("d",))
+    assert Named.parse("small=a,b").beside == ()
+    for wrong in ("a,b", "small=a", "=a,b", "small=a+b"):
+        with pytest.raises(ConfigError, match="LABEL=ANCHOR"):
+            Named.parse(wrong)
+
+
 def test_the_zoos_sizes_are_those_that_are_bundled_whole(monkeypatch):
     names = [f"{family}-{size}" for size in SIZES[:2] for family in ("neox", "gpt2", "opt")]
     monkeypatch.setattr("curator.zoo.catalog.bundled_models", lambda: [*names, f"neox-{SIZES[2]}"])
     groups = zoo_groups()
     assert [group.label for group in groups] == [str(size) for size in SIZES[:2]]
     assert groups[0].models == (f"zoo:neox-{SIZES[0]}", f"zoo:gpt2-{SIZES[0]}", f"zoo:opt-{SIZES[0]}")
+    assert all(group.beside == () for group in groups)
+    monkeypatch.setattr("curator.zoo.catalog.bundled_models", lambda: [*names, f"llama-{SIZES[1]}"])
+    assert [group.beside for group in zoo_groups()] == [(), (f"zoo:llama-{SIZES[1]}",)]
     monkeypatch.setattr("curator.zoo.catalog.bundled_models", list)
     with pytest.raises(ModelNotFoundError, match="--group"):
         study_cmd.zoo_groups()

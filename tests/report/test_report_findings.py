@@ -25,8 +25,14 @@ def test_the_headline_falls_back_to_the_paper_rule_where_the_strict_one_was_not_
     assert "121 of neox-128x4's 2,048 neurons (5.9%)" in found and "chance alone gives 5" in found
 
 
-def test_the_headline_counts_the_whole_set_and_not_only_the_shown_neurons(inputs: ReportInputs):
-    assert "A filter made of 31 of them" in find(inputs.model_copy(update={"set_size": 31})).headline[1]
+def test_the_headline_counts_the_neurons_of_the_set(inputs: ReportInputs):
+    assert "A filter made of 3 of them" in find(inputs).headline[1]
+
+
+def test_without_a_run_the_headline_says_what_held_out_documents_foretell(inputs: ReportInputs):
+    sentence = find(inputs.model_copy(update={"filter": None})).headline[1]
+    assert "keeps 23.8% of held-out documents" in sentence and "at a probability of 0.5" in sentence
+    assert "63.2% of them are on target, and 75.0% of the target is found" in sentence
 
 
 def test_the_headline_admits_what_was_not_measured(bare: ReportInputs):
@@ -79,7 +85,29 @@ def test_low_agreement_of_the_halves_becomes_a_doubt(inputs: ReportInputs):
 
 def test_a_neuron_that_fell_on_the_reported_half_is_named(inputs: ReportInputs):
     fallen = inputs.neuron_set[0].model_copy(update={"auroc_report": 0.8})
-    assert "L0/U300: the AUROC fell" in all_doubts(inputs.model_copy(update={"neuron_set": (fallen,)}))
+    assert "L1/U317: the AUROC fell" in all_doubts(inputs.model_copy(update={"neuron_set": (fallen,)}))
+
+
+def test_of_many_weak_neurons_some_are_named_and_all_are_counted(inputs: ReportInputs):
+    fallen = tuple(inputs.neuron_set[0].model_copy(update={"id": f"L0/U{n}", "auroc_report": 0.5}) for n in range(9))
+    assert "L0/U4, L0/U5 and 3 more: the AUROC fell" in all_doubts(inputs.model_copy(update={"neuron_set": fallen}))
+
+
+def test_a_set_that_the_strict_rule_could_not_fill_becomes_a_doubt(inputs: ReportInputs):
+    assert "Too few neurons pass the strict rule" not in all_doubts(inputs)
+    assert "Too few neurons pass the strict rule" in all_doubts(inputs.model_copy(update={"set_rule": "paper"}))
+
+
+def test_a_match_that_may_be_a_coincidence_becomes_a_doubt(inputs: ReportInputs):
+    neuron = inputs.neuron_set[0]
+    weak = neuron.model_copy(update={"matches": (neuron.matches[0].model_copy(update={"q": 0.2}),)})
+    assert f"{neuron.id}: a match has a q-value above 0.05" in all_doubts(
+        inputs.model_copy(update={"neuron_set": (weak,)})
+    )
+
+
+def test_other_targets_of_the_set_are_named(inputs: ReportInputs):
+    assert "also filters for biology" in all_doubts(inputs.model_copy(update={"other_targets": ("biology",)}))
 
 
 def test_few_targets_in_the_pool_become_a_doubt(inputs: ReportInputs):

@@ -186,3 +186,24 @@ def test_a_rule_that_was_not_measured_is_named_and_never_counted_as_zero():
 def test_no_count_puts_a_nan_into_json(counts: list[int]):
     fit = fit_scaling(points(counts, SIZES[: len(counts)]))
     json.dumps(fit.model_dump(mode="json"), allow_nan=False)
+
+
+def test_a_broken_power_law_is_found_where_there_are_sizes_for_it():
+    x = np.geomspace(100, 1e6, 12)
+    r = np.where(x < 5000, 2 * x**0.8, 2 * 5000**0.5 * x**0.3)
+    broken = compare_curves(x.tolist(), r.tolist())[0]
+    assert broken.name == "broken power law" and broken.aicc is not None
+    assert broken.parameters["a"] == pytest.approx(0.8, abs=0.02) and broken.parameters["b"] == pytest.approx(
+        0.3, abs=0.02
+    )
+    assert broken.parameters["x_b"] == pytest.approx(5000, rel=0.05) and broken.parameters["c"] == pytest.approx(
+        2, rel=0.1
+    )
+
+
+def test_a_broken_power_law_has_no_aicc_before_seven_sizes_and_is_not_fitted_before_four():
+    for sizes, fitted, judged in ((3, False, False), (5, True, False), (7, True, True)):
+        x = np.geomspace(256, 65536, sizes)
+        curves = {curve.name: curve for curve in compare_curves(x.tolist(), (3 * x**0.5).tolist())}
+        assert ("broken power law" in curves) == fitted
+        assert not fitted or (curves["broken power law"].aicc is not None) == judged

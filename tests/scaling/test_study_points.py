@@ -56,7 +56,13 @@ def test_a_changed_file_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", '{"schema": "curator.study/9"}', '{"schema": "curator.study/1", "study": {}}']
+    "content",
+    [
+        "[]",
+        '{"schema": "curator.study/1", "study": {}}',
+        '{"schema": "curator.study/9"}',
+        '{"schema": "curator.study/2", "study": {}}',
+    ],
 )
 def test_what_is_not_a_study_is_refused(tmp_path: Path, content: str):
     (tmp_path / "study.json").write_text(content)

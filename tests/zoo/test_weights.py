@@ -56,5 +56,5 @@ def test_the_bundled_study_counts_all_five_sizes_of_the_bundled_models() -> None
     for small, large in pairwise(study.points):
         assert large.neurons_mean > small.neurons_mean
     named = {name.removeprefix("zoo:") for name in study.model_fingerprints}
-    assert named == {f"{family}-{point.label}" for point in study.points for family in ("neox", "gpt2", "opt")}
+    assert named == set(bundled_models()), "all of them, the gated ones beside their size"
     assert json.dumps(study.settings)
