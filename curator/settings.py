@@ -87,8 +87,11 @@ class NeuronSetSettings(Settings):
     """When the rule leaves fewer neurons than this, the wider ``paper`` rule is used, and the manifest says so."""
     fit_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of sources used for choosing neurons and fitting; half of the rest calibrates, the other half reports."""
-    regularisation: float = Field(default=0.02, gt=0)
+    regularisation: float = Field(default=0.1, gt=0)
     """C of the L2-regularised logistic regression (small is strong)."""
+    background_shrinkage: float = Field(default=0.01, gt=0)
+    """What is added to the variance of background documents in every direction, as a share of its sum, where that variance
+    weighs the penalty of the regression; large values make it a plain ridge."""
     signature_neighbours: int = Field(default=8, ge=1)
     """Neurons that vote in the ``signature`` scorer."""
     signature_top_documents: int = Field(default=24, ge=2)
