@@ -59,8 +59,9 @@ def jaccard(first: np.ndarray, second: np.ndarray) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What is different about a choice: mean length over the target's, how many sources it has as if all were equally large
-    (the inverse Simpson index) over the target's, and the share of documents in another script or language than ASCII's.
+    """What is different about a choice: mean length and number of sources over the target's, share not in plain English letters.
+
+    Sources are counted as if all were equally large (the inverse Simpson index).
     """
 
     length: float

@@ -15,6 +15,7 @@ import numpy as np
 
 from curator import fingerprint
 from curator.atlas.store import Atlas
+from curator.bakeoff.ablation import Ablated, ablate
 from curator.bakeoff.contest import Results, run_contests
 from curator.bakeoff.entrants import Populations, all_selectors, perplexity_difference, singles
 from curator.bakeoff.language import CausalModel, load_causal
@@ -25,12 +26,14 @@ from curator.bakeoff.settings import BakeoffSettings
 from curator.bakeoff.tasks import SHORT_CHARS, Regime, Task, draw_task, regimes, targets_of
 from curator.bakeoff.texts import TextViews
 from curator.bakeoff.world import Use, World, build_bakeoff_probe, cut, kept_world
+from curator.files import read_json, write_json
 from curator.lm.backbone import Backbone
 from curator.neuronset.identify import ModelChoice, Reporter, atlas_of
 from curator.rosetta.neurons import find_rosetta_neurons
 from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
 
 BROAD_NEIGHBOURS = 5
+GENERAL_DOCUMENTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,7 @@ def prepare(
         reading = read_documents(
             backbone, causal, shown, folder / "readings", skip_tokens=dials.skip_tokens, progress=reporter.advance
         )
-        fields[short] = _field(reading, in_pool_D, domain_D, populations, chosen, causal, atlas, dials.skip_tokens)
+        fields[short] = _field(settings, reading, in_pool_D, domain_D, populations, chosen, causal, atlas)
     return Prepared(
         settings,
         world,
@@ -137,6 +140,7 @@ def prepare(
 
 
 def _field(
+    settings: BakeoffSettings,
     reading: Reading,
     in_pool_D: np.ndarray,
     domain_D: np.ndarray,
@@ -144,15 +148,16 @@ def _field(
     chosen: dict[str, dict[str, tuple[int, int]]],
     causal: CausalModel,
     atlas: Atlas,
-    skip_tokens: int,
 ) -> Field:
+    skip_tokens = atlas.manifest.settings.skip_tokens
     unlabelled = np.flatnonzero(in_pool_D)
     texts = TextViews([document.text for document in reading.documents], unlabelled)
     neurons = NeuronViews(reading, unlabelled)
     selectors = all_selectors(
         texts, neurons, domain_D, populations, chosen, NeuronSetSettings(), gated=atlas.manifest.gated
     )
-    return Field(texts, neurons, tuple(selectors), (perplexity_difference(causal, texts, skip_tokens),))
+    dear = (perplexity_difference(causal, texts, skip_tokens),) if settings.dear else ()
+    return Field(texts, neurons, tuple(selectors), dear)
 
 
 def retrieve(prepared: Prepared, folder: Path, reporter: Reporter) -> Results:
@@ -169,3 +174,32 @@ def retrieve(prepared: Prepared, folder: Path, reporter: Reporter) -> Results:
         reporter.advance,
     )
     return results
+
+
+def ablations(prepared: Prepared, folder: Path, reporter: Reporter) -> list[Ablated]:
+    """What zeroing neurons does to the loss, for every target; kept in ``folder`` when all are done."""
+    path = folder / "ablation.json"
+    stored = read_json(path) if path.is_file() else {}
+    if stored.get("of") == prepared.identity:
+        return [Ablated.model_validate(one) for one in stored["found"]]
+    world, targets = prepared.world, prepared.settings.targets or prepared.world.domains
+    reporter.stage("zeroing neurons", len(targets))
+    found: list[Ablated] = []
+    for done, target in enumerate(targets):
+        others = [
+            document.text
+            for other in world.domains
+            if other != target
+            for document in world.of(Use.TEST, other)[:GENERAL_DOCUMENTS]
+        ]
+        found += ablate(
+            prepared.causal,
+            prepared.atlas,
+            prepared.populations.broad_N,
+            target,
+            [document.text for document in world.of(Use.TEST, target)],
+            others,
+        )
+        reporter.advance(done + 1)
+    write_json(path, {"of": prepared.identity, "found": [one.model_dump() for one in found]})
+    return found

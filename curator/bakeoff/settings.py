@@ -52,5 +52,24 @@ class BakeoffSettings(Settings):
     """Each draws examples and pool anew."""
     prevalence: float = Field(default=0.06, gt=0, lt=1)
     """Share of the target in the pool, where a regime does not say otherwise."""
+    hard: bool = True
+    """Also the regimes with another share of the target, near distractors, wrong labels and short documents."""
+    dear: bool = True
+    """Also selectors that read the pool once for each lesson."""
     pool: PoolSettings = PoolSettings()
     probe: ProbeDials = ProbeDials()
+
+
+def quick_settings() -> BakeoffSettings:
+    """A bake-off of retrieval alone that ends in minutes: short passages, few of them, two numbers of examples."""
+    return BakeoffSettings(
+        anchor="zoo:neox-64x2",
+        peers=("zoo:gpt2-64x2", "zoo:opt-64x2"),
+        positives=(0, 3, 10),
+        hard=False,
+        dear=False,
+        negatives=60,
+        seeds=(0, 1),
+        pool=PoolSettings(passage_chars=800, pool_per_domain=60, examples_per_domain=40, test_per_domain=12),
+        probe=ProbeDials(spans_per_domain=4_000, sketch_dimensions=512, held_back_spans=2_048),
+    )

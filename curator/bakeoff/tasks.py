@@ -64,6 +64,8 @@ def regimes(settings: BakeoffSettings) -> list[Regime]:
     """All regimes of a bake-off: the numbers of examples first, then, at forty and ten of them, what else can be hard."""
     rate = settings.prevalence
     found = [Regime(f"k{count}", count, rate) for count in settings.positives]
+    if not settings.hard:
+        return found
     if 10 in settings.positives:
         found += [Regime(f"k10-share-{share:.0%}", 10, share) for share in (0.01, 0.2)]
         found += [Regime("k10-near", 10, 0.2, near=True), Regime("k10-short", 10, rate, short=True)]

@@ -1,4 +1,4 @@
-"""The perplexity difference [Moore and Lewis 2010]: how much a model tuned on the examples gains on a document over itself before.
+"""The perplexity difference [Moore and Lewis 2010]: how much a model gains on a document by being tuned on the examples.
 
 Loss of the anchor minus loss of a copy that was trained on the positive examples for some passes; both over each document's
 first window, for a whole pass over the pool a lesson is what makes this the dearest selector of all. It needs ten examples: of

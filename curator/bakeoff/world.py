@@ -27,7 +27,7 @@ from curator.files import atomic_file, read_json, write_json
 from curator.filtering.rows import to_line
 from curator.records import Document, Rejection
 from curator.text.environment import environment_domains
-from curator.text.probe import ProbeCorpus, ProbeSpec, build_probe
+from curator.text.probe import ProbeCorpus, ProbeSpec, build_probe, parse_probe_pairs
 from curator.text.sources import open_source, open_sources
 from curator.text.splits import Split, split_of
 
@@ -93,6 +93,17 @@ def labelled_domains(corpora: Path) -> dict[str, tuple[str, ...]]:
             f"There are no .jsonl.zst files in {corpora}; name the folder with the labelled corpora."
         )
     return {path.name.removesuffix(".jsonl.zst"): (str(path),) for path in files}
+
+
+def domains_of(pairs: Sequence[str], corpora: Path | None, only: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """The sources of a bake-off: ``NAME=URI`` pairs, or else the embedded domains and those of a folder of labelled corpora.
+
+    ``only`` names the domains to take of the built-in ones. Raises ConfigError for a pair without ``=``.
+    """
+    if pairs:
+        return dict(parse_probe_pairs(pairs).domains)
+    built_in = {**(labelled_domains(corpora) if corpora else {}), **embedded_domains()}
+    return {name: built_in[name] for name in only} if only else built_in
 
 
 def build_world(domains: Mapping[str, Sequence[str]], settings: PoolSettings) -> World:
