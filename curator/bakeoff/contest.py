@@ -115,14 +115,16 @@ def run_one(task: Task, selector: Selector, views: TextViews, sources: Sequence[
 
 
 def _read(path: Path, identity: str) -> Iterable[Result]:
-    """The results of one bake-off; a last line that was cut off by a kill is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    """The results of one bake-off; a last line that was cut off by a kill is taken away, so that others can follow."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    if lines and not lines[-1].endswith(b"\n"):
+        with path.open("r+b") as handle:
+            handle.truncate(sum(map(len, lines[:-1])))
+        lines.pop()
     for number, line in enumerate(lines):
         try:
             value: dict[str, Any] = json.loads(line)
         except json.JSONDecodeError as error:
-            if number + 1 == len(lines):
-                return
             raise ArtifactError(f"{path}:{number + 1} is damaged; remove the file and run again.") from error
         if value.pop("of", None) == identity:
             yield Result.model_validate(value)
