@@ -71,7 +71,9 @@ def write_book(value: dict[str, Any], folder: Path) -> dict[str, Path]:
     paths = {kind: folder / f"bakeoff.{kind}" for kind in ("html", "md", "json")}
     with atomic_file(paths["html"]) as handle:
         handle.write(
-            environment.get_template("bakeoff.html.j2").render(book=value, summary=summary_rows(value)).encode()
+            environment.get_template("bakeoff.html.j2")
+            .render(book=value, summary=summary_rows(value), shown=shown_regime(value))
+            .encode()
         )
     with atomic_file(paths["md"]) as handle:
         handle.write(markdown(value).encode())
@@ -94,8 +96,13 @@ def summary_rows(value: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for name in names
     ]
-    key = OVERLAP_REGIME if OVERLAP_REGIME in regimes else next(iter(regimes))
+    key = shown_regime(value)
     return sorted(rows, key=lambda row: -(row["precision"].get(key) or 0.0))
+
+
+def shown_regime(value: dict[str, Any]) -> str:
+    """The regime that is shown in detail: ten examples, or else the last one."""
+    return OVERLAP_REGIME if OVERLAP_REGIME in value["regimes"] else list(value["regimes"])[-1]
 
 
 def markdown(value: dict[str, Any]) -> str:
