@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
+from transformers import PreTrainedModel
 
 from curator.atlas.domains import auroc_N
 from curator.atlas.store import Atlas
@@ -79,7 +80,7 @@ def zeroed(causal: CausalModel, mask_N: np.ndarray) -> Iterator[None]:
     """The model with some neurons, in the order (layer, unit), held at zero while the block lasts."""
     with ExitStack() as stack:
         start = 0
-        for site in locate_mlps(causal.model.base_model):
+        for site in locate_mlps(cast(PreTrainedModel, causal.model.base_model)):
             units = torch.from_numpy(np.flatnonzero(mask_N[start : start + site.width])).to(causal.backbone.device)
             start += site.width
             if len(units):

@@ -64,7 +64,8 @@ def load_causal(backbone: Backbone, name: str) -> CausalModel:
             )
     except UNUSABLE as error:
         raise ModelError(f"{name} could not be loaded with its head ({reason(error)}).") from error
-    return CausalModel(backbone, model.eval().to(backbone.device))
+    model.eval().to(device=backbone.device)  # pyright: ignore[reportCallIssue, reportArgumentType] - transformers wraps `to`
+    return CausalModel(backbone, model)
 
 
 def read_language(

@@ -69,7 +69,7 @@ class Shift:
     not_ascii: float
 
 
-def shift(texts: Sequence[str], sources: Sequence[str], picked: np.ndarray, target: np.ndarray) -> Shift:
+def shift(texts: list[str], sources: list[str], picked: np.ndarray, target: np.ndarray) -> Shift:
     """The shift of the picked rows against the target's rows."""
     lengths = [np.mean([len(texts[row]) for row in rows]) for rows in (picked, target)]
     effective = [_effective_number([sources[row] for row in rows]) for rows in (picked, target)]
@@ -77,7 +77,7 @@ def shift(texts: Sequence[str], sources: Sequence[str], picked: np.ndarray, targ
     return Shift(float(lengths[0] / lengths[1]), effective[0] / effective[1], float(np.mean(foreign)))
 
 
-def _effective_number(labels: Sequence[str]) -> float:
+def _effective_number(labels: list[str]) -> float:
     counts = np.asarray(list(Counter(labels).values()), dtype=np.float64)
     return float(counts.sum() ** 2 / (counts**2).sum())
 

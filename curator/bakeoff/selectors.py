@@ -2,30 +2,27 @@
 
 A selector is fitted on a lesson: the rows of positive and negative examples, and of the unlabelled pool. What comes back scores
 any rows; higher is more on-target. Selectors share the views of the documents, so nothing is read or hashed twice. Sources:
-DSIR [arXiv 2302.03169], fastText [arXiv 1607.01759]; random and length-matched random are the floor, the oracle the ceiling.
+DSIR [arXiv 2302.03169]; random and length-matched random are the floor, the oracle the ceiling.
 It does not know the truth, but for the oracle.
+
+fastText itself is not here: the one package for current NumPy (fasttext-numpy2-wheel 0.9.2) now and then ends in a loss that is
+no number. Logistic regression on hashed words and pairs is the same model without its low rank.
 """
 
 from __future__ import annotations
 
-import importlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from curator.bakeoff.tasks import Task
-from curator.bakeoff.texts import WORD, TextViews
+from curator.bakeoff.texts import TextViews
 
 Score = Callable[[np.ndarray], np.ndarray]
 """From rows (R,) to scores (R,) float64."""
-_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,53 +184,9 @@ class NgramLogistic(Named):
         return lambda rows: features[rows] @ model.coef_[0]
 
 
-@dataclass(frozen=True, slots=True)
-class FastText(Named):
-    """A fastText classifier of the examples; both classes have the same number of lines, for it knows no class weights."""
-
-    views: TextViews
-
-    def fit(self, lesson: Lesson) -> Score:
-        """Train on one thread, so that equal lessons give equal weights."""
-        positives, negatives = ([self._line(row) for row in rows] for rows in (lesson.positive_P, lesson.negative_M))
-        times = max(1, len(negatives) // max(1, len(positives)))
-        lines = [f"__label__on {line}" for line in positives * times] + [f"__label__off {line}" for line in negatives]
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "examples.txt"
-            path.write_text("\n".join(lines), encoding="utf-8")
-            model = _trained(importlib.import_module("fasttext"), str(path), lesson.seed)
-        return lambda rows: np.asarray([_probability_on(model, self._line(row)) for row in rows])
-
-    def _line(self, row: int) -> str:
-        return " ".join(re.findall(WORD, self.views.texts[row].lower()))
-
-
-def has_fasttext() -> bool:
-    """Whether the extra ``bakeoff`` is installed."""
-    return find_spec("fasttext") is not None
-
-
-def _trained(library: Any, path: str, seed: int) -> Any:
-    """The classifier. The library's first loss is now and then read from memory that nobody wrote, and it gives up: try again."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return library.train_supervised(
-                path, dim=32, epoch=10, lr=0.2, wordNgrams=2, bucket=1 << 17, thread=1, seed=seed, verbose=0
-            )
-        except RuntimeError:
-            if attempt + 1 == _ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _probability_on(model: Any, line: str) -> float:
-    labels, probabilities = model.predict(line, k=2)
-    return min(1.0, float(dict(zip(labels, probabilities, strict=True)).get("__label__on", 0.0)))
-
-
 def text_selectors(views: TextViews, domain_D: np.ndarray) -> list[Selector]:
-    """The bounds and all selectors that need no language model; fastText where it is installed."""
-    found: list[Selector] = [
+    """The bounds and all selectors that need no language model."""
+    return [
         Oracle("oracle", "bound", 0, domain_D),
         RandomChoice("random", "bound", 0, len(views.texts)),
         LengthMatched("length-matched random", "bound", 1, views.length_D),
@@ -242,4 +195,3 @@ def text_selectors(views: TextViews, domain_D: np.ndarray) -> list[Selector]:
         NgramLogistic("n-gram logistic", "text", 1, views, tfidf=False),
         NgramLogistic("TF-IDF logistic", "text", 1, views, tfidf=True),
     ]
-    return [*found, FastText("fastText", "text", 1, views)] if has_fasttext() else found

@@ -53,7 +53,8 @@ class TextViews:
 
 
 def _hashed(texts: Sequence[str], buckets: int) -> Any:
+    plain: Any = None  # scikit-learn's stubs know strings alone
     vectorizer = HashingVectorizer(
-        n_features=buckets, token_pattern=WORD, ngram_range=(1, 2), alternate_sign=False, norm=None
+        n_features=buckets, token_pattern=WORD, ngram_range=(1, 2), alternate_sign=False, norm=plain
     )
     return vectorizer.transform(texts)

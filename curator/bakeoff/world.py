@@ -31,6 +31,8 @@ from curator.text.probe import ProbeCorpus, ProbeSpec, build_probe, parse_probe_
 from curator.text.sources import open_source, open_sources
 from curator.text.splits import Split, split_of
 
+QUICK_DOMAINS = ("python", "cpp", "licences", "prose", "docstrings")
+"""Embedded domains of a bake-off that is to end in minutes."""
 _WORLD = "world.json"
 _EMBEDDED_CHARS = 5_400_000
 _OTHER_NAMES = {"legal": "licences"}  # the labelled corpora have a domain of statutes by that name

@@ -17,8 +17,6 @@ from curator.cli.console import ConsoleReporter, say, show_table
 if TYPE_CHECKING:
     from curator.bakeoff.settings import BakeoffSettings
 
-QUICK_DOMAINS = ("python", "cpp", "licences", "prose", "docstrings")
-
 
 def bakeoff(
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.", metavar="DIR")] = Path("bakeoff"),
@@ -39,7 +37,7 @@ def bakeoff(
     from curator.bakeoff.book import book, summary_rows, write_book
     from curator.bakeoff.run import ablations, prepare, retrieve
     from curator.bakeoff.schedule import pretrain as train
-    from curator.bakeoff.world import domains_of
+    from curator.bakeoff.world import QUICK_DOMAINS, domains_of
 
     domains = domains_of(domain or (), corpora, QUICK_DOMAINS if quick and not (domain or corpora) else ())
     settings = _settings(quick, seeds, options.known(anchor=model, peers=peer, targets=target))

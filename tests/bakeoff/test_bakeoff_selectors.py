@@ -23,7 +23,7 @@ from curator.bakeoff.neurons import (
     ProbeSingle,
 )
 from curator.bakeoff.reading import Reading
-from curator.bakeoff.selectors import Lesson, Selector, has_fasttext, log_ratio, text_selectors
+from curator.bakeoff.selectors import Lesson, Selector, log_ratio, text_selectors
 from curator.bakeoff.texts import TextViews
 from curator.records import Document
 from curator.settings import NeuronSetSettings
@@ -84,10 +84,6 @@ def test_a_selector_scores_any_rows_alike_and_finds_a_plain_target(selector: Sel
     np.testing.assert_allclose(first(POOL[::-1])[::-1], scores, rtol=1e-5, atol=1e-6)
     if selector.name not in BLIND | {"NAG", "NAG less background"}:
         assert measures.precision_at_budget(scores, DOMAIN_D[POOL] == "on") >= 0.7
-
-
-def test_fasttext_takes_part_only_where_it_is_installed() -> None:
-    assert has_fasttext() == any(selector.name == "fastText" for selector in text_selectors(VIEWS, DOMAIN_D))
 
 
 def test_the_weights_of_dsir_are_those_computed_by_hand() -> None:
