@@ -8,7 +8,6 @@ choice's distribution of hashed n-grams is to the target's than a random choice'
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
