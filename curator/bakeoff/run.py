@@ -65,10 +65,9 @@ class Prepared:
 
     @property
     def identity(self) -> str:
-        """Fingerprint of settings, texts and model."""
-        return fingerprint.of_parts(
-            [self.settings.model_dump_json(), self.world.fingerprint, self.backbone.fingerprint]
-        )[:24]
+        """Fingerprint of settings, the product's own among them, of texts and model."""
+        dials = [self.settings.model_dump_json(), NeuronSetSettings().model_dump_json()]
+        return fingerprint.of_parts([*dials, self.world.fingerprint, self.backbone.fingerprint])[:24]
 
     def tasks(self) -> list[Task]:
         """All contests, regime by regime."""
