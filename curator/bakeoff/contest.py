@@ -93,7 +93,7 @@ def run_one(task: Task, selector: Selector, views: TextViews, sources: Sequence[
     target = task.pool_D[task.truth_D]
     lucky = np.random.default_rng([task.seed, 5]).permutation(task.pool_D)[: task.budget]
     counts = [measures.total_counts(views.counts, rows) for rows in (target, kept, lucky)]
-    changed = measures.shift(views.texts, list(sources), kept, target)
+    changed = measures.shift(views.length_D, views.foreign_D, sources, kept, target)
     return Result(
         regime=task.regime.name,
         target=task.target,

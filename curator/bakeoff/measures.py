@@ -8,6 +8,7 @@ choice's distribution of hashed n-grams is to the target's than a random choice'
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,20 +69,24 @@ class Shift:
     not_ascii: float
 
 
-def shift(texts: list[str], sources: list[str], picked: np.ndarray, target: np.ndarray) -> Shift:
-    """The shift of the picked rows against the target's rows."""
-    lengths = [np.mean([len(texts[row]) for row in rows]) for rows in (picked, target)]
+def shift(
+    length_D: np.ndarray, foreign_D: np.ndarray, sources: Sequence[str], picked: np.ndarray, target: np.ndarray
+) -> Shift:
+    """The shift of the picked rows against the target's rows; lengths in characters, ``foreign_D`` as ``mostly_foreign``."""
     effective = [_effective_number([sources[row] for row in rows]) for rows in (picked, target)]
-    foreign = [_mostly_not_english(texts[row]) for row in picked]
-    return Shift(float(lengths[0] / lengths[1]), effective[0] / effective[1], float(np.mean(foreign)))
+    return Shift(
+        float(length_D[picked].mean() / length_D[target].mean()),
+        effective[0] / effective[1],
+        float(foreign_D[picked].mean()),
+    )
 
 
-def _effective_number(labels: list[str]) -> float:
-    counts = np.asarray(list(Counter(labels).values()), dtype=np.float64)
-    return float(counts.sum() ** 2 / (counts**2).sum())
-
-
-def _mostly_not_english(text: str) -> bool:
+def mostly_foreign(text: str) -> bool:
     """Whether more than one letter in a hundred lies outside ASCII: a sign of another language that needs no model."""
     letters = [character for character in text if character.isalpha()]
     return sum(not character.isascii() for character in letters) > 0.01 * max(1, len(letters))
+
+
+def _effective_number(labels: Sequence[str]) -> float:
+    counts = np.asarray(list(Counter(labels).values()), dtype=np.float64)
+    return float(counts.sum() ** 2 / (counts**2).sum())

@@ -28,11 +28,16 @@ class NeuronViews:
     def __init__(self, reading: Reading, unlabelled: np.ndarray) -> None:
         self.reading = reading
         self._unlabelled = unlabelled
+        self._z: dict[bytes, np.ndarray] = {}
         self._backgrounds: dict[tuple[bytes, float], Background] = {}
 
     def z(self, rows: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Features of some neurons for some documents as the product's scorers take them, (R, 3 K)."""
-        return self._z_DfN[rows][:, :, index].reshape(len(rows), -1)
+        key = index.tobytes()
+        if key not in self._z:
+            values_DfK = np.nan_to_num(self.reading.values_DfN[:, :, index])
+            self._z[key] = Standardiser.fit(values_DfK[self._unlabelled])(values_DfK)
+        return self._z[key][rows]
 
     def background(self, index: np.ndarray, shrinkage: float) -> Background:
         """The unlabelled documents' covariance over some neurons, made once for each population."""
@@ -58,11 +63,6 @@ class NeuronViews:
             top = np.argpartition(-magnitude_DN[:, units], min(NAG_NEURONS, len(units) - 1), axis=1)[:, :NAG_NEURONS]
             np.put_along_axis(found_DN, units[top], True, axis=1)
         return found_DN
-
-    @cached_property
-    def _z_DfN(self) -> np.ndarray:
-        values_DfN = np.nan_to_num(self.reading.values_DfN)
-        return Standardiser.fit(values_DfN[self._unlabelled])(values_DfN).reshape(values_DfN.shape)
 
 
 @dataclass(frozen=True, slots=True)

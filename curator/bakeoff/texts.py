@@ -15,6 +15,8 @@ import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 
+from curator.bakeoff.measures import mostly_foreign
+
 WORD = r"\w+|[^\w\s]+"
 DSIR_BUCKETS = 10_000
 _BUCKETS = 1 << 18
@@ -50,6 +52,11 @@ class TextViews:
     def length_D(self) -> np.ndarray:
         """Characters of each text."""
         return np.asarray([len(text) for text in self.texts])
+
+    @cached_property
+    def foreign_D(self) -> np.ndarray:
+        """Which texts have letters outside ASCII, see ``measures.mostly_foreign``."""
+        return np.asarray([mostly_foreign(text) for text in self.texts])
 
 
 def _hashed(texts: Sequence[str], buckets: int) -> Any:

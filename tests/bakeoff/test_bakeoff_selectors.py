@@ -139,8 +139,9 @@ def test_divergence_is_zero_for_equal_counts_and_the_reduction_is_above_it_for_t
 def test_overlap_and_shift_are_those_counted_by_hand() -> None:
     assert measures.jaccard(np.asarray([1, 2, 3]), np.asarray([2, 3, 4])) == 0.5
     texts, sources = ["aa", "aaaa", "äöü", "aaaa"], ["s", "s", "t", "u"]
-    found = measures.shift(texts, sources, np.asarray([0, 1]), np.asarray([2, 3]))
+    lengths, foreign = (np.asarray([of(text) for text in texts]) for of in (len, measures.mostly_foreign))
+    found = measures.shift(lengths, foreign, sources, np.asarray([0, 1]), np.asarray([2, 3]))
     assert found.length == pytest.approx(3 / 3.5)
     assert found.sources == pytest.approx(1 / 2)
     assert found.not_ascii == 0
-    assert measures.shift(texts, sources, np.asarray([2]), np.asarray([3])).not_ascii == 1
+    assert measures.shift(lengths, foreign, sources, np.asarray([2]), np.asarray([3])).not_ascii == 1
