@@ -73,7 +73,7 @@ def shift(
     length_D: np.ndarray, foreign_D: np.ndarray, sources: Sequence[str], picked: np.ndarray, target: np.ndarray
 ) -> Shift:
     """The shift of the picked rows against the target's rows; lengths in characters, ``foreign_D`` as ``mostly_foreign``."""
-    effective = [_effective_number([sources[row] for row in rows]) for rows in (picked, target)]
+    effective = [_effective_number([sources[int(row)] for row in rows]) for rows in (picked, target)]
     return Shift(
         float(length_D[picked].mean() / length_D[target].mean()),
         effective[0] / effective[1],
