@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from curator.cli import atlas_cmd, zoo_cmd
+from curator.cli.bakeoff_cmd import bakeoff
 from curator.cli.demo_cmd import demo
 from curator.cli.failures import ReportingGroup
 from curator.cli.filter_cmd import filter_
@@ -61,6 +62,7 @@ app.command()(match)
 app.command()(select)
 app.command()(study)
 app.command()(report)
+app.command()(bakeoff)
 app.command()(plan)
 app.add_typer(atlas_cmd.app, name="atlas")
 app.add_typer(zoo_cmd.app, name="zoo")

@@ -9,7 +9,7 @@ Cost: one forward pass over the probe corpus, to the deepest chosen layer. It do
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -32,7 +32,7 @@ from curator.neuronset.artifact import (
 from curator.neuronset.calibrate import Calibration, fit_calibration, operating_points, reliability
 from curator.neuronset.depth import feature_columns, prefix, variant_depths
 from curator.neuronset.features import NeuronChoice, document_features
-from curator.neuronset.scorers import Method, Standardiser, fit_linear, fit_signature, fit_single
+from curator.neuronset.scorers import Background, Method, Standardiser, fit_linear, fit_signature, fit_single
 from curator.neuronset.select import ChosenNeurons, Part, choose_neurons, document_parts
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import MatchSettings, NeuronSetSettings
@@ -75,7 +75,7 @@ def build_neuron_set(
     domain_D = np.asarray([document.domain for document in corpus.documents])
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
     z = standardiser(np.nan_to_num(features.values_DfK))
-    probe = _Probe(z, domain_D, parts_D, features.tokens_D, anchor.manifest.gated)
+    probe = _Probe.of(z, domain_D, parts_D, features.tokens_D, anchor.manifest.gated, settings)
     arrays: dict[str, np.ndarray] = {"mean_fK": standardiser.mean_fK, "scale_fK": standardiser.scale_fK}
     filters = {target: _fit_target(probe, target, settings, arrays) for target in targets}
     depths = tuple(_fit_depth(probe, choice, depth, targets, settings, arrays) for depth in _depths_of(choice))
@@ -126,13 +126,31 @@ def _union(chosen: dict[str, ChosenNeurons]) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """The probe documents: ``z`` (D, 3 K) standardised features, labels, parts, tokens; whether the model's MLPs are gated."""
+    """The probe documents: ``z`` (D, 3 K) standardised features, labels, parts, tokens; whether the model's MLPs are gated.
+
+    ``background`` is how the features of the fit documents spread, whatever the target.
+    """
 
     z: np.ndarray
     domain_D: np.ndarray
     parts_D: np.ndarray
     tokens_D: np.ndarray
     gated: bool
+    background: Background
+
+    @classmethod
+    def of(
+        cls,
+        z: np.ndarray,
+        domain_D: np.ndarray,
+        parts_D: np.ndarray,
+        tokens_D: np.ndarray,
+        gated: bool,
+        settings: NeuronSetSettings,
+    ) -> _Probe:
+        """With the background of the fit documents."""
+        background = Background.of(z[parts_D == Part.FIT], settings.background_shrinkage)
+        return cls(z, domain_D, parts_D, tokens_D, gated, background)
 
     def part(self, part: Part, target: str) -> tuple[np.ndarray, np.ndarray]:
         """Features and labels of one part."""
@@ -160,7 +178,8 @@ def _fit_depth(
 ) -> DepthVariant:
     """The scorers of all targets on the neurons of the first ``depth`` layers; their arrays are added to ``arrays``."""
     chosen_K = np.asarray([neuron.layer < depth for neuron in choice.neurons])
-    shallow = replace(probe, z=probe.z[:, feature_columns(chosen_K)])
+    z = probe.z[:, feature_columns(chosen_K)]
+    shallow = _Probe.of(z, probe.domain_D, probe.parts_D, probe.tokens_D, probe.gated, settings)
     found: dict[str, TargetFilter] = {}
     for target in targets:
         whole = _fit_target(shallow, target, settings, arrays, depth)
@@ -182,7 +201,7 @@ def _fit_target(
     """Fit the three scorers for one target, measure them, and add their arrays to ``arrays``."""
     z, positive_D = probe.part(Part.FIT, target)
     single = fit_single(z, positive_D, either_direction=probe.gated)
-    linear = fit_linear(z, positive_D, settings)
+    linear = fit_linear(z, positive_D, settings, probe.background)
     signature = fit_signature(z, positive_D, settings)
     fitted: Fitted = {"single": single, "linear": linear, "signature": signature}
     begin = prefix(target, depth)

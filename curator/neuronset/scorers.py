@@ -22,6 +22,8 @@ from curator.settings import NeuronSetSettings
 
 METHODS = ("single", "linear", "signature")
 _CLIP = 10.0
+_MOST_BACKGROUND = 1_000
+_RANK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +172,56 @@ def fit_single(z: np.ndarray, positive_D: np.ndarray, *, either_direction: bool 
     return Single(int(position), neurons, directions[int(row)])
 
 
-def fit_linear(z: np.ndarray, positive_D: np.ndarray, settings: NeuronSetSettings) -> Linear:
-    """Logistic regression with class-balanced weights, so that prevalence is left to the calibration."""
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The covariance of features over background documents, shrunk: ``axis_RF`` with ``variance_R``, all others ``floor``.
+
+    ``size`` gives whitened documents the squared length, in the mean, that they have by number of features.
+    """
+
+    axis_RF: np.ndarray
+    variance_R: np.ndarray
+    floor: float
+    size: float
+
+    @classmethod
+    def of(cls, known_BF: np.ndarray, shrinkage: float) -> Background:
+        """From at most 1,000 of the documents; the floor is ``shrinkage`` times the features' summed variance."""
+        known_BF = known_BF[:: -(-len(known_BF) // _MOST_BACKGROUND)].astype(np.float64)
+        centred_BF = known_BF - known_BF.mean(axis=0)
+        power_B, side_BB = np.linalg.eigh(centred_BF @ centred_BF.T)
+        kept = power_B > _RANK * max(power_B[-1], 1e-12)
+        axis_RF = (side_BB[:, kept] / np.sqrt(power_B[kept])).T @ centred_BF
+        variance_R = power_B[kept] / len(known_BF)
+        bare = cls(axis_RF, variance_R, max(shrinkage * float(variance_R.sum()), 1e-9), 1.0)
+        mean_square = float((bare.whiten(known_BF) ** 2).sum(axis=1).mean())
+        return cls(axis_RF, variance_R, bare.floor, float(np.sqrt(known_BF.shape[1] / max(mean_square, 1e-12))))
+
+    def whiten(self, x_DF: np.ndarray) -> np.ndarray:
+        """Each row divided, along every axis, by the root of variance plus floor."""
+        stretch_R = (self.variance_R + self.floor) ** -0.5 - self.floor**-0.5
+        return self.size * (x_DF * self.floor**-0.5 + (x_DF @ self.axis_RF.T * stretch_R) @ self.axis_RF)
+
+
+def fit_linear(
+    z: np.ndarray, positive_D: np.ndarray, settings: NeuronSetSettings, background: Background | None = None
+) -> Linear:
+    """Logistic regression with class-balanced weights, so that prevalence is left to the calibration.
+
+    The penalty is on the variance that the weighted sum has over background documents, which need no label; by default over
+    ``z`` itself. Directions in which all documents differ are so believed less than those in which few do; with few examples
+    this decides (DECISIONS). The regression runs in the span of the D examples, so its cost does not grow with the neurons.
+    """
+    x = z.astype(np.float64)
+    background = background or Background.of(x, settings.background_shrinkage)
+    white = background.whiten(x)
+    power, axes = np.linalg.eigh(white @ white.T)
+    kept = power > _RANK * power[-1]
+    axes, root = axes[:, kept], np.sqrt(power[kept])
     model = LogisticRegression(C=settings.regularisation, class_weight="balanced", max_iter=2000)
-    model.fit(z.astype(np.float64), positive_D)
-    return Linear(model.coef_[0], float(np.ravel(model.intercept_)[0]))
+    model.fit(axes * root, positive_D)
+    weight = background.whiten((axes @ (model.coef_[0] / root) @ white)[None])[0]
+    return Linear(weight, float(np.ravel(model.intercept_)[0]))
 
 
 def fit_signature(z: np.ndarray, positive_D: np.ndarray, settings: NeuronSetSettings) -> Signature:

@@ -98,11 +98,11 @@ def train_model(
     model = build_model(spec).train()
     model.to(device)  # pyright: ignore[reportArgumentType] - the library's wrapper hides nn.Module.to's signature
     model.set_attn_implementation("eager")
-    optimiser = _adamw(model, spec)
+    optimiser = adamw(model, spec.peak_rate)
     first = _restore(checkpoint, model, optimiser) if checkpoint.exists() else 0
     for step in range(first, steps):
         rate = learning_rate(step, steps, spec.peak_rate)
-        loss = _step(
+        loss = training_step(
             model, optimiser, rows_SC[step * SEQUENCES_PER_STEP : (step + 1) * SEQUENCES_PER_STEP], rate, device
         )
         if (step + 1) % 25 == 0 or step + 1 == steps:
@@ -115,11 +115,12 @@ def train_model(
     return model.eval()
 
 
-def _adamw(model: PreTrainedModel, spec: ZooModel) -> torch.optim.AdamW:
+def adamw(model: PreTrainedModel, peak_rate: float) -> torch.optim.AdamW:
+    """The optimiser: weight decay on matrices, none on vectors."""
     decayed = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     plain = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=spec.peak_rate, betas=(0.9, 0.95), fused=True)
+    return torch.optim.AdamW(groups, lr=peak_rate, betas=(0.9, 0.95), fused=True)
 
 
 class _BlockwiseHeadLoss(torch.autograd.Function):
@@ -152,7 +153,10 @@ def _head_loss(hidden_NH: torch.Tensor, head_VH: torch.Tensor, targets_N: torch.
     return _BlockwiseHeadLoss.apply(hidden_NH, head_VH, targets_N)  # type: ignore[no-any-return]
 
 
-def _step(model: PreTrainedModel, optimiser: torch.optim.AdamW, rows: np.ndarray, rate: float, device: str) -> float:
+def training_step(
+    model: PreTrainedModel, optimiser: torch.optim.AdamW, rows: np.ndarray, rate: float, device: str
+) -> float:
+    """One step at a learning rate on packed rows (sequences x context); the mean loss in nats before it."""
     for group in optimiser.param_groups:
         group["lr"] = rate
     ids = torch.from_numpy(rows.astype(np.int64)).to(device)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import identify, readme_table, serve
+from benchmarks import bakeoff, identify, readme_table, serve
 from benchmarks.atlas_pass import atlas_against_forward, recorded
 from benchmarks.forward import our_pass, plain_pass
 from benchmarks.growth import one_atlas
@@ -125,8 +125,9 @@ def test_a_benchmark_starts_as_a_script():
     assert "--quick" in found.stdout and "--json FILE" in found.stdout
 
 
-def test_every_section_of_identification_is_described():
-    assert all(f"\n  {section} " in identify.__doc__ for section in identify.SECTIONS)
+def test_every_section_of_identification_and_of_the_bake_off_is_described():
+    for benchmark in (identify, bakeoff):
+        assert all(f"\n  {section} " in benchmark.__doc__ for section in benchmark.SECTIONS)
     assert set(serve.SECTIONS) == {"throughput", "transport", "latency"}
 
 

@@ -55,4 +55,4 @@ def test_the_defaults_that_reports_state() -> None:
     atlas, match, chosen = AtlasSettings(), MatchSettings(), NeuronSetSettings()
     assert (atlas.sketch_dimensions, atlas.folds, atlas.held_back_spans) == (2048, 8, 8192)
     assert (match.candidates, match.neighbours, match.max_q, match.min_excess) == (32, 1, 0.01, 0.5)
-    assert (chosen.max_neurons, chosen.rosetta_rule, chosen.fit_share) == (64, "strict", 0.5)
+    assert (chosen.max_neurons, chosen.rosetta_rule, chosen.fit_share) == (256, "strict", 0.5)

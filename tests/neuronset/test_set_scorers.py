@@ -84,9 +84,9 @@ def test_standardised_features_are_clipped_and_constants_are_zero() -> None:
     assert standardiser(values + 1000).max() == 10
 
 
-def test_on_a_tie_the_simpler_scorer_wins() -> None:
-    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9}) == "single"
-    assert best_method({"single": 0.9, "linear": 0.95, "signature": 0.95}) == "linear"
+def test_on_a_tie_linear_wins_and_then_the_simpler_one() -> None:
+    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9}) == "linear"
+    assert best_method({"single": 0.95, "linear": 0.9, "signature": 0.95}) == "single"
 
 
 @settings(deadline=None, max_examples=25)

@@ -1,0 +1,63 @@
+"""The perplexity difference [Moore and Lewis 2010]: how much a model gains on a document by being tuned on the examples.
+
+Loss of the anchor minus loss of a copy that was trained on the positive examples for some passes; both over each document's
+first window, for a whole pass over the pool a lesson is what makes this the dearest selector of all. It needs ten examples: of
+three a tuned model learns the names in them. Cost: the training, and a forward pass over the pool for each lesson.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from curator.bakeoff.language import CausalModel, read_language
+from curator.bakeoff.selectors import Lesson, Named, Score
+from curator.zoo.recipe import CONTEXT_TOKENS
+from curator.zoo.trainer import adamw, pack, training_step
+
+_ROWS_PER_STEP, _PASSES, _RATE = 8, 3, 3e-4
+
+
+class FirstWindows:
+    """The anchor's loss on the first window of every document, read when first asked for."""
+
+    def __init__(self, causal: CausalModel, texts: list[str], skip_tokens: int) -> None:
+        self.causal, self.texts, self.skip_tokens = causal, texts, skip_tokens
+
+    def nats(self, causal: CausalModel, rows: np.ndarray) -> np.ndarray:
+        """Loss of some documents under some model, (R,)."""
+        texts = [self.texts[row] for row in rows]
+        return read_language(causal, texts, skip_tokens=self.skip_tokens, max_windows=1).nats_D
+
+    @cached_property
+    def base_D(self) -> np.ndarray:
+        """Loss of every document under the anchor."""
+        return self.nats(self.causal, np.arange(len(self.texts)))
+
+
+@dataclass(frozen=True, slots=True)
+class PerplexityDifference(Named):
+    """Loss before tuning on the examples minus loss after."""
+
+    windows: FirstWindows
+
+    def fit(self, lesson: Lesson) -> Score:
+        """Tune a copy; scoring reads the documents with it."""
+        base = self.windows.causal
+        tuned = base.copy()
+        model = tuned.model.train().requires_grad_(True)
+        model.set_attn_implementation("eager")
+        optimiser = adamw(model, _RATE)
+        texts = [self.windows.texts[row] for row in lesson.positive_P]
+        tokenizer = base.backbone.tokenizer
+        tokens = sum(1 + len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
+        for epoch in range(_PASSES):
+            rows_SC = pack(tokenizer, texts, lesson.seed + epoch, tokens // CONTEXT_TOKENS)
+            for start in range(0, len(rows_SC), _ROWS_PER_STEP):
+                training_step(
+                    model, optimiser, rows_SC[start : start + _ROWS_PER_STEP], _RATE, str(base.backbone.device)
+                )
+        model.eval()
+        return lambda rows: self.windows.base_D[rows] - self.windows.nats(tuned, rows)
