@@ -1,8 +1,8 @@
 """``curator health``: whether a server is there and serves, for the health checks of containers and load balancers.
 
 One call of the standard protocol (``grpc.health.v1``), which asks for no token. Exit status 0 when the answer is SERVING, 1 for
-any other answer and for none, with one sentence. A server that drains answers NOT_SERVING and is no longer healthy. Cost: a Python
-process and a connection, half a second of one core; ask every ten seconds rather than every one.
+any other answer and for none, with one sentence. A server that drains answers NOT_SERVING and is no longer healthy. Cost: a
+Python process and a connection, half a second of one core; ask every ten seconds rather than every one.
 """
 
 from __future__ import annotations
