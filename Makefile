@@ -56,6 +56,7 @@ dist-check: dist ## install the wheel into a clean environment, run the demonstr
 	$(CLEAN)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$(ls dist/*.whl)[engine,server]"
 	$(PYTHON) -m venv build/tools
 	build/tools/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt cyclonedx-bom
+	rm $(CLEAN)/lib/python*/site-packages/rosetta_curator-*.dist-info/direct_url.json  # it names a folder of this machine
 	build/tools/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file dist/rosetta-curator.cdx.json $(CLEAN)/bin/python
 	cd $(CLEAN) && PYTHONPATH= bin/curator demo --out demo
 
