@@ -84,14 +84,14 @@ def simulate(pieces: Sequence[Piece], fleet: Fleet, seed: int = 0) -> Outcome:
     free = [(fleet.start_of(worker), worker) for worker in range(fleet.workers)]
     heapq.heapify(free)
     ends: list[tuple[float, int, int]] = []  # of deaths: (time, piece, worker)
-    source_free = 0.0
+    source_free, rate = 0.0, fleet.deaths_per_hour / 3600
     while waiting or ends:
         now, worker = _next(free, ends, waiting, outcome, fleet)
         if not waiting:
             continue
         number = waiting.popleft()
         took, source_free = _time(pieces[number], now, source_free, fleet, speeds[worker], stalled[number])
-        dies = random.expovariate(fleet.deaths_per_hour / 3600) if fleet.deaths_per_hour else math.inf
+        dies = random.expovariate(rate) if rate else math.inf
         if dies < took:
             heapq.heappush(ends, (now + dies, number, worker))
             outcome.lost_s += dies + fleet.start_of(worker)

