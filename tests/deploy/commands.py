@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest import mock
 
@@ -111,10 +112,15 @@ def parsed_serve(words: Sequence[str], root: Path) -> ServerSettings:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """A port that nobody listens on now, below those that the system gives to outgoing connections, so that it stays free."""
+    for port in Random().sample(range(20_000, 30_000), 100):
+        with socket.socket() as found:
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port among a hundred")
 
 
 @contextmanager
