@@ -4,14 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
 BENCHMARKS := identify filter serve
+CLEAN := build/clean
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test setup check fmt proto bench clean help
+.PHONY: demo test setup check fmt proto bench dist dist-check clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/'
 
 setup: $(STAMP) ## create .venv and install everything, from the pinned constraints
 
@@ -44,6 +45,20 @@ bench: setup ## the benchmarks, quick; with FULL=1 the full measurement, into be
 	@set -e; for name in $(BENCHMARKS); do \
 		$(BIN)/python benchmarks/$$name.py $(if $(FULL),--json benchmarks/results/$$name.json,--quick); done
 	@$(if $(FULL),$(BIN)/python benchmarks/readme_table.py --write,true)
+
+dist: setup ## build the wheel and the source distribution into dist/
+	rm -rf dist
+	$(BIN)/hatchling build
+
+dist-check: dist ## install the wheel into a clean environment, run the demonstration there, write the bill of materials
+	rm -rf build && mkdir build
+	$(PYTHON) -m venv $(CLEAN)
+	$(CLEAN)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$(ls dist/*.whl)[engine,server]"
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt cyclonedx-bom
+	rm $(CLEAN)/lib/python*/site-packages/rosetta_curator-*.dist-info/direct_url.json  # it names a folder of this machine
+	build/tools/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file dist/rosetta-curator.cdx.json $(CLEAN)/bin/python
+	cd $(CLEAN) && PYTHONPATH= bin/curator demo --out demo
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

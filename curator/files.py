@@ -58,8 +58,24 @@ def require_free(folder: Path, wanted: int, purpose: str) -> None:
 def exclusive(folder: Path, purpose: str) -> Generator[None, None, None]:
     """Hold a folder alone while the block lasts; the hold ends with the process, however it ends.
 
-    Raises ConfigError when another process holds it.
+    Raises ConfigError when another process holds it, alone or with others.
     """
+    with _held(folder, purpose, alone=True):
+        yield
+
+
+@contextmanager
+def shared(folder: Path, purpose: str) -> Generator[None, None, None]:
+    """Hold a folder together with others who hold it this way, so that nobody gets it alone meanwhile.
+
+    Raises ConfigError when another process holds it alone.
+    """
+    with _held(folder, purpose, alone=False):
+        yield
+
+
+@contextmanager
+def _held(folder: Path, purpose: str, *, alone: bool) -> Generator[None, None, None]:
     import fcntl  # absent on Windows, where only the client runs
 
     with storage_errors(folder):
@@ -67,7 +83,7 @@ def exclusive(folder: Path, purpose: str) -> Generator[None, None, None]:
         handle = (folder / LOCK).open("w")
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"Another process is at work on {purpose}; wait for it or stop it.") from error
         yield

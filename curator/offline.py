@@ -19,11 +19,12 @@ from curator.errors import ConfigError
 from curator.factories import NeuronSetFactory
 from curator.filtering.annotate import Annotator
 from curator.filtering.cascade_plan import CascadeOptions
-from curator.filtering.dataset import filter_sources, reselect
+from curator.filtering.dataset import reselect, run_request
 from curator.filtering.engines import Engine, LocalEngine
 from curator.filtering.output import OutputOptions
 from curator.filtering.policy import Policy
 from curator.filtering.progress import Watch, unwatched
+from curator.filtering.request import FilterRequest
 from curator.filtering.tally import FilterReport
 from curator.filtering.tasks import ScorerFactory
 from curator.text.pieces import DEFAULT_PIECE_BYTES
@@ -76,24 +77,58 @@ def filter_dataset(
     Returns the counts of the whole job. Raises what ``curator.filtering.dataset.filter_sources`` raises, and
     ArtifactNotFoundError without the neuron set.
     """
+    request = dataset_request(
+        sources,
+        neuron_set,
+        out,
+        policy,
+        targets=targets,
+        source_options=source_options,
+        options=options,
+        device=device,
+        dtype=dtype,
+        decontaminate=decontaminate,
+        window_characters=window_characters,
+        cascade=cascade,
+        piece_bytes=piece_bytes,
+    )
+    return run_request(request, engine=engine_of(engine, workers), watch=watch)
+
+
+def dataset_request(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    neuron_set: str | os.PathLike[str] | ScorerFactory,
+    out: str | os.PathLike[str],
+    policy: Policy,
+    *,
+    targets: Sequence[str] = (),
+    source_options: SourceOptions | None = None,
+    options: OutputOptions | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    decontaminate: Sequence[str] = (),
+    window_characters: int = 0,
+    cascade: CascadeOptions | None = None,
+    piece_bytes: int = DEFAULT_PIECE_BYTES,
+) -> FilterRequest:
+    """What ``filter_dataset`` would do, as a value for ``curator.filtering.parts``; nothing is read but the neuron set."""
     factory = (
         NeuronSetFactory.of(neuron_set, targets=targets or policy.named_targets, device=device, dtype=dtype)
         if isinstance(neuron_set, str | os.PathLike)
         else neuron_set
     )
-    return filter_sources(
-        [os.fspath(sources)] if isinstance(sources, str | os.PathLike) else [os.fspath(source) for source in sources],
-        factory,
-        Path(out),
-        policy,
-        source_options=source_options,
-        options=options,
-        annotators=annotators_for(policy, decontaminate),
+    several = [sources] if isinstance(sources, str | os.PathLike) else sources
+    return FilterRequest(
+        sources=tuple(os.fspath(source) for source in several),
+        factory=factory,
+        out=Path(out).absolute(),
+        policy=policy,
+        source_options=source_options or SourceOptions(),
+        options=options or OutputOptions(),
+        annotators=tuple(annotators_for(policy, decontaminate)),
         window_characters=window_characters,
         cascade=cascade,
-        engine=engine_of(engine, workers),
         piece_bytes=piece_bytes,
-        watch=watch,
     )
 
 

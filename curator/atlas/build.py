@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from curator.atlas.chunks import Share, cut_chunks
+from curator.atlas.chunks import cut_chunks
 from curator.atlas.forward_pass import SNAPSHOT_SECONDS, Progress, run_pass
 from curator.atlas.merge import Finished, merge_parts
 from curator.atlas.part import Part, part_header
@@ -20,6 +20,7 @@ from curator.errors import InsufficientDataError
 from curator.files import exclusive
 from curator.lm.backbone import Backbone
 from curator.settings import AtlasSettings
+from curator.shares import Share
 from curator.text.probe import ProbeCorpus
 
 

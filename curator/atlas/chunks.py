@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curator.atlas.spankeys import SpanKeys
-from curator.errors import ConfigError
+from curator.shares import Share
 
 _CHUNK_DOCUMENTS = 128
 _CHUNK_SPANS = 32_768
@@ -25,25 +25,6 @@ class Chunk:
 
     fold: int
     documents: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Which part of a pass one worker makes: number ``index`` of ``count``, from 0."""
-
-    index: int = 0
-    count: int = 1
-
-    def __str__(self) -> str:
-        return f"part-{self.index + 1}-of-{self.count}"
-
-    @classmethod
-    def parse(cls, text: str) -> Share:
-        """Read ``2/8``. Raises ConfigError for anything else."""
-        number, mark, count = text.partition("/")
-        if not (mark and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-            raise ConfigError(f"{text!r} names no part; write 2/8 for the second of eight.")
-        return cls(int(number) - 1, int(count))
 
 
 def cut_chunks(keys: SpanKeys) -> list[Chunk]:

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from curator.atlas.chunks import Chunk, Share, chunks_of
+from curator.atlas.chunks import Chunk, chunks_of
 from curator.atlas.spankeys import SpanKeys
 from curator.atlas.store import AtlasIdentity, DocumentEntry
 from curator.errors import ArtifactError
 from curator.files import partial_name, read_json, require_free, storage_errors, sync_folder, write_json
 from curator.lm.backbone import Backbone
+from curator.shares import Share
 from curator.tensorfile import Specs, create_tensors, flush, open_tensors, read_metadata, total_bytes
 from curator.text.probe import ProbeCorpus
 

@@ -42,8 +42,8 @@ def build(
     if part and workers > 1:
         raise ConfigError("A part is made by one worker; leave out --workers or --part.")
     from curator.atlas.build import build_part, work_folder
-    from curator.atlas.chunks import Share
     from curator.neuronset.identify import atlas_name, atlas_of
+    from curator.shares import Share
 
     share = Share.parse(part) if part else None
     dials = options.dials(settings, seed=seed, sketch_dimensions=sketch_dimensions).atlas

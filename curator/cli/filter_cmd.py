@@ -1,7 +1,8 @@
 """``curator filter``: any text source in, kept and rejected shards out, with a manifest written last.
 
 The same command again goes on where an interrupted one stopped, and does nothing when it is finished; another job into the same
-folder is refused. ``--from-scores`` selects again from the scores of a finished job, without a model.
+folder is refused. ``--from-scores`` selects again from the scores of a finished job, without a model. ``--prepare`` and
+``--part`` let the array of a batch system score a job: the same command with the one, then with each part, then with neither.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from curator.cli.console import FilterMeter, remark, say, show_table
 from curator.errors import ConfigError
 
 if TYPE_CHECKING:
+    from curator.filtering.engines import Engine
     from curator.filtering.output import Manifest, OutputOptions
     from curator.filtering.policy import Policy
+    from curator.filtering.request import FilterRequest
     from curator.filtering.tally import FilterReport
-    from curator.filtering.tasks import ScorerFactory
 
 SHOWN_FILES = 12
 Window = Literal["document_mean", "document_max", "window"]
@@ -94,6 +96,13 @@ def filter_(
     piece_size: Annotated[str, typer.Option(help="About how much input is one step of the job.")] = "64MiB",
     workers: Annotated[int, typer.Option(help="Processes, each with a model of its own.", min=1)] = 1,
     engine: Annotated[Literal["local", "ray"], typer.Option(help="Processes here, or a Ray cluster.")] = "local",
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Only cut the input and write the plan, for --part.")
+    ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Only score this part of a prepared job, the second of eight for example.", metavar="2/8"),
+    ] = None,
     text_field: options.TextField = "text",
     id_field: options.IdField = "id",
     domain_field: options.DomainField = "domain",
@@ -105,6 +114,7 @@ def filter_(
     from curator.filtering.cascade_plan import CascadeOptions
     from curator.filtering.output import OutputOptions, is_finished
     from curator.filtering.policy import Policy
+    from curator.offline import dataset_request, engine_of
     from curator.text.rows import SourceOptions
 
     wanted = ""
@@ -141,8 +151,10 @@ def filter_(
     )
     before = is_finished(out)
     if from_scores is not None:
-        if sources or neuron_set or remote or cascade:
-            raise ConfigError("With --from-scores the sources and the scorer are those of that output; leave them out.")
+        if sources or neuron_set or remote or cascade or prepare or part:
+            raise ConfigError(
+                "With --from-scores sources and scorer are those of that output, and nothing is scored; leave them out."
+            )
         report = _reselect(from_scores, out, policy, layout, workers, engine)
     else:
         factory = scorers.chosen_scorer(
@@ -157,7 +169,7 @@ def filter_(
             token=token,
             tls=tls,
         )
-        report = _filter(
+        request = dataset_request(
             sources or [],
             factory,
             out,
@@ -172,23 +184,42 @@ def filter_(
             if cascade
             else None,
             piece_bytes=options.parse_size(piece_size),
-            workers=workers,
-            engine=engine,
         )
+        if prepare or part:
+            _make_part(request, prepare, part, engine_of(engine, workers))
+            return
+        report = _filter(request, engine_of(engine, workers))
     if before:
         remark(f"{out} already holds this job, finished; nothing was scored or written")
     _show(report, out)
 
 
-def _filter(sources: list[str], factory: ScorerFactory, out: Path, policy: Policy, **settings: Any) -> FilterReport:
-    """``filter_dataset`` with a meter on the screen."""
-    from curator.offline import filter_dataset
+def _filter(request: FilterRequest, engine: Engine) -> FilterReport:
+    """Carry a request out, with a meter on the screen."""
+    from curator.filtering.dataset import run_request
 
-    with _resumable(out), FilterMeter() as meter:
-        report = filter_dataset(sources, factory, out, policy, watch=meter, **settings)
+    with _resumable(request.out), FilterMeter() as meter:
+        report = run_request(request, engine=engine, watch=meter)
     if meter.scored:
         remark(meter.scored)
     return report
+
+
+def _make_part(request: FilterRequest, prepare: bool, part: str | None, engine: Engine) -> None:
+    """What one process of many does: prepare the job, or score a part of it."""
+    from curator.filtering import parts
+    from curator.shares import Share
+
+    if prepare and part:
+        raise ConfigError("A job is prepared before its parts are scored; give --prepare or --part.")
+    share = Share.parse(part) if part else None
+    with _resumable(request.out), FilterMeter() as meter:
+        if share is None:
+            pieces = parts.prepare(request, engine=engine, watch=meter)
+            say(f"prepared {pieces:,} pieces; next --part 1/N to N/N, then the same command without either")
+            return
+        report = parts.score_part(request, share, engine=engine, watch=meter)
+    say(f"{share}: {report.pieces:,} pieces, {report.scored:,} of them scored now")
 
 
 def _reselect(

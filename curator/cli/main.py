@@ -15,6 +15,7 @@ from curator.cli.bakeoff_cmd import bakeoff
 from curator.cli.demo_cmd import demo
 from curator.cli.failures import ReportingGroup
 from curator.cli.filter_cmd import filter_
+from curator.cli.health_cmd import health
 from curator.cli.identify_cmd import identify
 from curator.cli.logs import quiet_libraries, set_up_logging
 from curator.cli.match_cmd import match
@@ -58,6 +59,7 @@ app.command()(identify)
 app.command("filter")(filter_)
 app.command()(score)
 app.command()(serve)
+app.command()(health)
 app.command()(match)
 app.command()(select)
 app.command()(study)

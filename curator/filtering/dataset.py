@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -30,24 +29,23 @@ from curator.files import LOCK, exclusive
 from curator.filtering.adopt import adopt_scores
 from curator.filtering.annotate import Annotator
 from curator.filtering.cascade import require_reach
-from curator.filtering.cascade_plan import PREFILTER, CascadeOptions, CascadePlan
+from curator.filtering.cascade_plan import PREFILTER, CascadeOptions
 from curator.filtering.engines import Engine, LocalEngine
 from curator.filtering.finish import publish
-from curator.filtering.inputs import STDIN, cut_input, spool
-from curator.filtering.job import PLAN, Job, Plan, ScoringPlan, load_plan, require_same_plan
+from curator.filtering.inputs import STDIN
+from curator.filtering.job import PLAN, Job, Plan, load_plan, require_same_plan
 from curator.filtering.ledger import LEDGER, ShardRecord
 from curator.filtering.output import OutputOptions, is_finished, load_manifest, require_free_or_finished
 from curator.filtering.phases import Scoring, make, score
 from curator.filtering.policy import Policy
-from curator.filtering.progress import Meter, Watch, unwatched
+from curator.filtering.progress import Watch, unwatched
+from curator.filtering.request import FilterRequest, work_folder
 from curator.filtering.tally import FilterReport
 from curator.filtering.tasks import ScorerFactory
 from curator.scoring.prefilter import load_prefilter
 from curator.text.pieces import DEFAULT_PIECE_BYTES
 from curator.text.rows import SourceOptions
 
-WORK_SUFFIX = ".work"
-WINDOWS = "windows"
 _log = logging.getLogger(__name__)
 
 
@@ -90,34 +88,34 @@ def filter_sources(
         InsufficientDataError: the cascade's sample is too small; says how large it must be.
         SourceError, MissingExtraError, and what ends a scorer.
     """
-    out = out.absolute()
+    request = FilterRequest(
+        sources=tuple(sources),
+        factory=factory,
+        out=out.absolute(),
+        policy=policy,
+        source_options=source_options or SourceOptions(),
+        options=options or OutputOptions(),
+        annotators=tuple(annotators),
+        window_characters=window_characters,
+        cascade=cascade,
+        piece_bytes=piece_bytes,
+        stdin=stdin,
+    )
+    return run_request(request, engine=engine, watch=watch)
+
+
+def run_request(request: FilterRequest, *, engine: Engine | None = None, watch: Watch = unwatched) -> FilterReport:
+    """``filter_sources`` for a request that is there already."""
+    out = request.out
     require_free_or_finished(out)
-    fields = source_options or SourceOptions()
-
-    def planned(work: Path) -> Plan:
-        if STDIN in sources:
-            spool(stdin or sys.stdin.buffer, work)
-        meter = Meter("cut", watch)
-        pieces = cut_input(sources, fields, work, piece_bytes=piece_bytes, progress=meter.reading)
-        targets = factory.identity.targets
-        extra = {annotator.name: annotator.fingerprint for annotator in annotators}
-        scoring = ScoringPlan(
-            scorer=factory.identity,
-            sources=tuple(sources),
-            source_options=fields,
-            annotators=extra | ({WINDOWS: str(window_characters)} if window_characters else {}),
-            pieces=pieces,
-            cascade=CascadePlan.of(cascade, policy, targets, window_characters) if cascade else None,
-        )
-        meter(None, len(pieces), 0)
-        return Plan(scoring=scoring, policy=policy, options=options or OutputOptions())
-
     if is_finished(out):
-        with TemporaryDirectory(dir=out.parent) if STDIN in sources else nullcontext(out) as folder:
-            require_same_plan(out, load_plan(out), planned(Path(folder)))
+        with TemporaryDirectory(dir=out.parent) if STDIN in request.sources else nullcontext(out) as folder:
+            require_same_plan(out, load_plan(out), request.planned(Path(folder), watch))
         return _already(out)
-    scoring = partial(score, factory=factory)
-    return _in_work_folder(out, planned, scoring, tuple(annotators), window_characters, engine or LocalEngine(), watch)
+    scoring = partial(score, factory=request.factory)
+    return _in_work_folder(
+        out, lambda work: request.planned(work, watch), request.job, scoring, engine or LocalEngine(), watch
+    )
 
 
 def reselect(
@@ -158,7 +156,10 @@ def reselect(
     def adopt(job: Job, engine: Engine, watch: Watch) -> list[ShardRecord]:
         return adopt_scores(job, finished)
 
-    return _in_work_folder(out, lambda _: plan, adopt, (), 0, engine or LocalEngine(), watch)
+    def job_of(plan: Plan) -> Job:
+        return Job(plan, work_folder(out))
+
+    return _in_work_folder(out, lambda _: plan, job_of, adopt, engine or LocalEngine(), watch)
 
 
 def _already(out: Path) -> FilterReport:
@@ -169,19 +170,17 @@ def _already(out: Path) -> FilterReport:
 def _in_work_folder(
     out: Path,
     planned: Callable[[Path], Plan],
+    job_of: Callable[[Plan], Job],
     scoring: Scoring,
-    annotators: tuple[Annotator, ...],
-    window_characters: int,
     engine: Engine,
     watch: Watch,
 ) -> FilterReport:
     """Do what is left of a job, alone in its work folder, and publish it."""
-    work = out.with_name(out.name + WORK_SUFFIX)
+    work = work_folder(out)
     with exclusive(work, str(out)):
         if is_finished(out):  # another process finished it while this one waited at the door
             raise ConfigError(f"Another process has just finished {out}; run again to compare with it.")
-        plan = _agreed_plan(work, planned)
-        job = Job(plan, work, annotators, window_characters)
+        job = job_of(agreed_plan(work, planned))
         if not is_finished(work):
             make(job, scoring, engine, watch)
         report = load_manifest(work).filter_report()
@@ -189,7 +188,7 @@ def _in_work_folder(
     return report
 
 
-def _agreed_plan(work: Path, planned: Callable[[Path], Plan]) -> Plan:
+def agreed_plan(work: Path, planned: Callable[[Path], Plan]) -> Plan:
     """The plan that the work folder is held to; a folder in which no step was finished is held to nothing."""
     if not any((work / LEDGER).glob("*.json")) and not is_finished(work):
         _clear(work)

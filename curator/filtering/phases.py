@@ -43,13 +43,14 @@ def make(job: Job, scoring: Scoring, engine: Engine, watch: Watch) -> None:
 def score(job: Job, engine: Engine, watch: Watch, *, factory: ScorerFactory) -> list[ShardRecord]:
     """Score all pieces, behind a prefilter where the plan asks for one."""
     if job.plan.scoring.cascade is not None:
-        _prefilter(job, engine, watch, factory)
+        make_prefilter(job, engine, watch, factory)
     steps = [score_step(job, number) for number in range(len(job.plan.scoring.pieces))]
     _make_missing(ScoreTask(job, factory), [[step] for step in steps], job.work, engine, watch, "score")
     return _records(job.work, steps)
 
 
-def _prefilter(job: Job, engine: Engine, watch: Watch, factory: ScorerFactory) -> None:
+def make_prefilter(job: Job, engine: Engine, watch: Watch, factory: ScorerFactory) -> None:
+    """Score a sample of the input and fit the prefilter to it, unless that is done."""
     if Ledger(job.work).find(*prefilter_step(job)) is not None:
         return
     numbers = sampled_pieces(job)

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from curator import errors
 from curator.atlas.build import build_part, work_folder
-from curator.atlas.chunks import Share
 from curator.atlas.merge import merge_parts, read_part
 from curator.atlas.store import Atlas
 from curator.errors import CuratorError, ModelError
 from curator.settings import AtlasSettings
+from curator.shares import Share
 from curator.text.probe import ProbeCorpus
 from curator.text.probe_store import load_probe, save_probe
 

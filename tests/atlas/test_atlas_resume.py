@@ -16,11 +16,11 @@ import torch
 
 from curator.atlas import chunks, forward_pass
 from curator.atlas.build import build_atlas, build_part, work_folder
-from curator.atlas.chunks import Share
 from curator.atlas.merge import merge_parts, read_part
 from curator.atlas.store import Atlas, load_atlas
 from curator.errors import ArtifactError, ConfigError, FingerprintError
 from curator.lm import batching
+from curator.shares import Share
 from tests.atlas.core_world import SETTINGS, make_atlas, make_backbone, make_corpus
 
 

@@ -16,7 +16,10 @@ from curator.errors import ConfigError, all_error_classes
 from curator.version import __version__
 from tests.cli.cli_world import curator
 
-VERBS = ("demo", "identify", "filter", "score", "serve", "atlas", "match", "select", "study", "report", "plan", "zoo")
+VERBS = (
+    "demo", "identify", "filter", "score", "serve", "health", "atlas", "match", "select", "study", "report", "bakeoff",
+    "plan", "zoo",
+)  # fmt: skip
 HEAVY = ("datasets", "faiss", "grpc", "matplotlib", "numpy", "pyarrow", "sklearn", "torch", "transformers")
 LIGHT = """
 import sys

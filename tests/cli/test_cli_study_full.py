@@ -54,12 +54,14 @@ def test_every_part_is_measured(first: Path):
 
 
 def test_numbers_are_those_that_the_atlases_give(first: Path):
-    (point,) = Study.load(first).points
+    study = Study.load(first)
+    (point,) = study.points
     stored = {}
     for folder in (curator_home() / "atlases").iterdir():
         if (folder / "manifest.json").is_file():
             atlas = load_atlas(folder)
-            if atlas.manifest.settings.sketch_dimensions == 256:
+            told = atlas.manifest
+            if told.probe_fingerprint == study.probe_fingerprint and told.settings.sketch_dimensions == 256:
                 stored[atlas.manifest.model] = atlas
     anchor, *peers = (stored[name] for name in (point.anchor, *point.peers))
     found = find_rosetta_neurons(anchor, peers, MatchSettings())

@@ -13,13 +13,16 @@ import pytest
 from curator.errors import ConfigError, FingerprintError, InsufficientDataError
 from curator.filtering.cascade import SampledScores, least_probabilities
 from curator.filtering.cascade_plan import CascadeOptions, CascadePlan
-from curator.filtering.dataset import filter_sources, reselect
+from curator.filtering.dataset import filter_sources, reselect, run_request
 from curator.filtering.engines import LocalEngine
 from curator.filtering.job import ScorerIdentity
 from curator.filtering.output import load_manifest, verify_output
+from curator.filtering.parts import prepare, score_part
 from curator.filtering.policy import Policy, TargetShare
+from curator.filtering.request import FilterRequest
 from curator.filtering.sample import SAMPLE
 from curator.records import Document, Score
+from curator.shares import Share
 from tests.atlas.core_world import make_text
 from tests.faults.injector import Injector, Killed, injected
 from tests.filtering.filtering_pool import files_of
@@ -140,6 +143,15 @@ def test_the_manifest_and_the_card_state_the_recall_on_held_out_documents(cascad
 def test_two_workers_and_one_make_the_same_bytes(pool, cascaded, tmp_path):
     run(pool, tmp_path / "out", engine=LocalEngine(2))
     assert files_of(tmp_path / "out") == files_of(cascaded)
+
+
+def test_parts_score_behind_the_prefilter_that_preparing_has_learned(pool, cascaded, tmp_path):
+    out = tmp_path / "out"
+    request = FilterRequest(sources=(str(pool),), factory=Factory(), out=out, policy=POLICY, **SETTINGS)
+    prepare(request)
+    assert all(score_part(request, Share(index, 2)).scored for index in (0, 1))
+    run_request(request)
+    assert files_of(out) == files_of(cascaded)
 
 
 def test_killed_over_and_over_the_output_is_the_same_to_the_byte(pool, cascaded, tmp_path):

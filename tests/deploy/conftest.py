@@ -1,0 +1,31 @@
+"""A tiny neuron set for the commands of ``deploy/``, made by the command itself once a session, a corpus, and machines."""
+
+import json
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tests.cli.cli_world import CliWorld, rows
+from tests.integrations.conftest import cluster
+
+__all__ = ["cluster"]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> CliWorld:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CURATOR_HOME", str(tmp_path_factory.mktemp("deploy-home")))
+        made = CliWorld.make(tmp_path_factory.mktemp("deploy-world"))
+        assert Path(made.neuron_set).is_dir()
+    return made
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six compressed files, each at least one piece of a job."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for number in range(6):
+        lines = "".join(json.dumps(row) + "\n" for row in rows(6, seed=20 + number))
+        (folder / f"part-{number}.jsonl.zst").write_bytes(zstandard.compress(lines.encode()))
+    return folder
