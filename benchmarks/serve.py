@@ -93,7 +93,7 @@ def transport_rows(quick: bool) -> Iterator[Row]:
 
 def latency_rows(quick: bool) -> Iterator[Row]:
     """Unary calls and health checks beside four busy streams."""
-    calls = 10 if quick else 300
+    calls = 10 if quick else 60
     pool = documents(400, 128)
     with served(model_scorer) as address, Client(address) as client, grpc.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
