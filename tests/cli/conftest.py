@@ -1,14 +1,13 @@
 """One world for all tests of the command, and no trace of the command's set-up in the tests after it."""
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from curator.cli.logs import OUR_PACKAGES
 from tests.cli.cli_world import CliWorld
+from tests.conftest import unchanged_logging
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,12 +27,6 @@ def world(home: Path, tmp_path_factory: pytest.TempPathFactory) -> CliWorld:
 
 
 @pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in OUR_PACKAGES}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, value in levels.items():
-        logging.getLogger(name).setLevel(value)
+def logging_after_each_test() -> Iterator[None]:
+    with unchanged_logging():
+        yield

@@ -81,7 +81,7 @@ def test_training_learns(rows: np.ndarray, tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_the_training(
     rows: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "_step", lambda *_: math.nan)
+    monkeypatch.setattr(trainer, "training_step", lambda *_: math.nan)
     with pytest.raises(FloatingPointError, match="gpt2-32x2 became nan at step 24"):
         train_model(_spec("gpt2-32x2"), rows, tmp_path / "c")
 
