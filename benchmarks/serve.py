@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from curator_server.settings import ServerSettings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.filter_world import made_up_set
-from benchmarks.harness import Row, Section, paired, rounded, run_benchmark
+from benchmarks.harness import Row, Section, paired, rounded, run_benchmark, seconds
 from benchmarks.worlds import probe, zoo
 from curator.records import Document, DocumentScorer, Score
 from curator.scoring.scorer import NeuronSetScorer
@@ -84,7 +83,7 @@ def transport_rows(quick: bool) -> Iterator[Row]:
     pool = [Document(f"d{number}", f"{number:08d} " + "lorem ips " * 100) for number in range(count)]
     with served(NullScorer) as address:
         stream_all(address, pool[: count // 10], 1)
-        times = [_seconds(lambda: stream_all(address, pool, 1)) for _ in range(rounds)]
+        times = [seconds(lambda: stream_all(address, pool, 1)) for _ in range(rounds)]
     detail = {"about": "documents of 1 KB scored per second by a scorer that does nothing, one stream, median round"}
     yield Row(
         "transport_docs_per_s", count / float(np.median(times)), "documents/s", detail | {"seconds": rounded(times)}
@@ -99,10 +98,8 @@ def latency_rows(quick: bool) -> Iterator[Row]:
         health = health_pb2_grpc.HealthStub(channel)
         few = pool[:_CALL_DOCUMENTS]
         with busy(address, pool, 4):
-            scored = [_seconds(lambda: client.score_batch(few)) for _ in range(calls)]
-            checked = [
-                _seconds(lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=30)) for _ in range(calls)
-            ]
+            scored = [seconds(lambda: client.score_batch(few)) for _ in range(calls)]
+            checked = [seconds(lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=30)) for _ in range(calls)]
     about = f"99th percentile of a unary call with {_CALL_DOCUMENTS} documents while four streams keep the model busy"
     yield _latency("score_batch_p99_ms", scored, about)
     yield _latency(
@@ -175,12 +172,6 @@ def _serve(make_scorer: Callable[[], DocumentScorer], told: Connection) -> None:
     with running_server(ServerSettings(port=0), [make_scorer()]) as address:
         told.send(address)
         told.poll(None)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
 
 
 def _latency(name: str, times: Sequence[float], about: str) -> Row:

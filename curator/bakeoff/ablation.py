@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from curator.atlas.domains import auroc_N
 from curator.atlas.store import Atlas
 from curator.bakeoff.language import CausalModel
-from curator.bakeoff.populations import mask_of, matched_like, random_like
+from curator.bakeoff.populations import mask_of, matched_like, probe_means, random_like
 from curator.bakeoff.pretraining import mean_loss
 from curator.lm.families import locate_mlps
 
@@ -49,9 +49,7 @@ def ablate(
 ) -> list[Ablated]:
     """The three rises for one domain."""
     index = np.flatnonzero(population_N)
-    covered_D = atlas["document_spans_D"] > 0
-    positive_D = np.asarray([entry.domain == domain for entry in atlas.manifest.documents])[covered_D]
-    auroc_K = auroc_N(atlas["document_mean_DN"][covered_D][:, index], positive_D)
+    auroc_K = auroc_N(*probe_means(atlas, index, domain))
     set_N = mask_of(index[np.argsort(-auroc_K, kind="stable")[:neurons]], atlas.neurons)
     compared = {
         "set": set_N,

@@ -6,20 +6,18 @@ fits; the documents were read before. It does not know what the selectors are.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from curator.bakeoff import measures
+from curator.bakeoff.lines import add_line, read_lines
 from curator.bakeoff.selectors import Lesson, Selector
 from curator.bakeoff.tasks import Task
 from curator.bakeoff.texts import TextViews
-from curator.errors import ArtifactError
 
 
 class Result(BaseModel):
@@ -51,15 +49,13 @@ class Results:
     def __init__(self, path: Path, identity: str) -> None:
         self._path, self._identity = path, identity
         self.found: dict[tuple[str, str, int, str], Result] = {}
-        for result in _read(path, identity):
+        for result in map(Result.model_validate, read_lines(path, identity)):
             self.found[result.regime, result.target, result.seed, result.selector] = result
 
     def add(self, result: Result) -> None:
         """Keep it, and write it to the file before anything else happens."""
         self.found[result.regime, result.target, result.seed, result.selector] = result
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"of": self._identity, **result.model_dump()}) + "\n")
+        add_line(self._path, self._identity, result.model_dump())
 
     def has(self, task: Task, selector: Selector) -> bool:
         """Whether this contest was run before."""
@@ -112,19 +108,3 @@ def run_one(task: Task, selector: Selector, views: TextViews, sources: Sequence[
         score_s=scored - fitted,
         kept=tuple(kept.tolist()),
     )
-
-
-def _read(path: Path, identity: str) -> Iterable[Result]:
-    """The results of one bake-off; a last line that was cut off by a kill is taken away, so that others can follow."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    if lines and not lines[-1].endswith(b"\n"):
-        with path.open("r+b") as handle:
-            handle.truncate(sum(map(len, lines[:-1])))
-        lines.pop()
-    for number, line in enumerate(lines):
-        try:
-            value: dict[str, Any] = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ArtifactError(f"{path}:{number + 1} is damaged; remove the file and run again.") from error
-        if value.pop("of", None) == identity:
-            yield Result.model_validate(value)

@@ -43,15 +43,20 @@ def matched_like(mask_N: np.ndarray, atlas: Atlas, *, excluded_N: np.ndarray | N
     return found_N
 
 
+def probe_means(atlas: Atlas, index: np.ndarray, target: str) -> tuple[np.ndarray, np.ndarray]:
+    """Means of some neurons over the probe documents that have spans, (D, K), and which of these are of the target, (D,)."""
+    covered_D = atlas["document_spans_D"] > 0
+    positive_D = np.asarray([entry.domain == target for entry in atlas.manifest.documents])[covered_D]
+    return atlas["document_mean_DN"][covered_D][:, index], positive_D
+
+
 def best_single(atlas: Atlas, mask_N: np.ndarray, target: str) -> tuple[int, int]:
     """Flat index and direction of the neuron of a population that ranks the target's probe documents best.
 
     By average precision of the document means; a direction other than +1 is tried only where MLPs are gated.
     """
     index = np.flatnonzero(mask_N)
-    covered_D = atlas["document_spans_D"] > 0
-    positive_D = np.asarray([entry.domain == target for entry in atlas.manifest.documents])[covered_D]
-    values_DK = atlas["document_mean_DN"][covered_D][:, index]
+    values_DK, positive_D = probe_means(atlas, index, target)
     directions = (1, -1) if atlas.manifest.gated else (1,)
     precision_sK = np.stack([average_precision_N(sign * values_DK, positive_D) for sign in directions])
     row, column = np.unravel_index(int(precision_sK.argmax()), precision_sK.shape)

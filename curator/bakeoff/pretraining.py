@@ -19,9 +19,10 @@ import torch
 from pydantic import Field
 
 from curator.bakeoff.language import CausalModel, read_language
+from curator.bakeoff.training import token_counts, trained_copy
 from curator.errors import InsufficientDataError
 from curator.settings import Settings
-from curator.zoo.trainer import adamw, learning_rate, pack, training_step
+from curator.zoo.trainer import learning_rate, pack
 
 
 class PretrainingSettings(Settings):
@@ -68,7 +69,7 @@ class Losses:
 def token_budget(causal: CausalModel, oracle_texts: Sequence[str], settings: PretrainingSettings) -> int:
     """Tokens of each run: whole steps within the wanted share of the oracle's text. Raises InsufficientDataError."""
     step = settings.sequences_per_step * causal.backbone.max_tokens
-    tokens = sum(_token_counts(causal, oracle_texts))
+    tokens = sum(token_counts(causal, oracle_texts))
     steps = int(settings.share_of_oracle * tokens) // step
     if not steps:
         raise InsufficientDataError(
@@ -90,19 +91,13 @@ def continue_pretraining(
 
     Raises ValueError when the ranking holds too little text.
     """
-    running = np.cumsum(_token_counts(causal, ranked_texts))
+    running = np.cumsum(token_counts(causal, ranked_texts))
     kept = ranked_texts[: int(np.searchsorted(running, tokens)) + 1]
     context, size = causal.backbone.max_tokens, settings.sequences_per_step
     rows_SC = pack(causal.backbone.tokenizer, kept, seed, tokens // context)
-    trained = causal.copy()
-    model = trained.model.train().requires_grad_(True)
-    model.set_attn_implementation("eager")
-    optimiser, steps = adamw(model, settings.peak_rate), len(rows_SC) // size
-    device = str(causal.backbone.device)
-    for step in range(steps):
-        rate = learning_rate(step, steps, settings.peak_rate)
-        training_step(model, optimiser, rows_SC[step * size : (step + 1) * size], rate, device)
-    model.eval()
+    steps, peak = len(rows_SC) // size, settings.peak_rate
+    batches = ((rows_SC[step * size : (step + 1) * size], learning_rate(step, steps, peak)) for step in range(steps))
+    trained = trained_copy(causal, batches, peak)
     return Losses(mean_loss(trained, target_texts), mean_loss(trained, general_texts), tokens, len(kept))
 
 
@@ -115,8 +110,3 @@ def mean_loss(causal: CausalModel, texts: Sequence[str]) -> float:
 def recovered_gain(random: float, oracle: float, selector: float) -> float:
     """Share of the oracle's gain over a random choice that a selector's loss recovers; NaN where the oracle gains nothing."""
     return (random - selector) / (random - oracle) if random > oracle else float("nan")
-
-
-def _token_counts(causal: CausalModel, texts: Sequence[str]) -> list[int]:
-    encoded = causal.backbone.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return [1 + len(ids) for ids in encoded]  # one for the end-of-text token between documents

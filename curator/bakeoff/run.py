@@ -185,20 +185,8 @@ def ablations(prepared: Prepared, folder: Path, reporter: Reporter) -> list[Abla
     reporter.stage("zeroing neurons", len(targets))
     found: list[Ablated] = []
     for done, target in enumerate(targets):
-        others = [
-            document.text
-            for other in world.domains
-            if other != target
-            for document in world.of(Use.TEST, other)[:GENERAL_DOCUMENTS]
-        ]
-        found += ablate(
-            prepared.causal,
-            prepared.atlas,
-            prepared.populations.broad_N,
-            target,
-            [document.text for document in world.of(Use.TEST, target)],
-            others,
-        )
+        texts = world.test_texts(target, GENERAL_DOCUMENTS)
+        found += ablate(prepared.causal, prepared.atlas, prepared.populations.broad_N, target, *texts)
         reporter.advance(done + 1)
     write_json(path, {"of": prepared.identity, "found": [one.model_dump() for one in found]})
     return found

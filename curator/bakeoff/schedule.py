@@ -6,7 +6,6 @@ line in a file. Cost: ``pretraining``'s for each model. It does not train.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from curator import fingerprint
 from curator.bakeoff.language import CausalModel, load_causal
+from curator.bakeoff.lines import add_line, read_lines
 from curator.bakeoff.pretraining import (
     PretrainingSettings,
     continue_pretraining,
@@ -26,7 +26,6 @@ from curator.bakeoff.pretraining import (
 from curator.bakeoff.run import Prepared
 from curator.bakeoff.selectors import Lesson
 from curator.bakeoff.tasks import Task, draw_task, regimes
-from curator.bakeoff.world import Use
 from curator.errors import ConfigError
 from curator.neuronset.identify import ModelChoice, Reporter
 from curator.zoo.catalog import PREFIX
@@ -57,7 +56,8 @@ def pretrain(prepared: Prepared, settings: PretrainingSettings, folder: Path, re
         [prepared.identity, settings.model_dump_json(exclude={"seeds", "targets", "selectors"})]
     )[:24]
     path = folder / "pretraining.jsonl"
-    found = {(one.domain, one.seed, one.selector): one for one in _read(path, identity)}
+    stored = map(Trained.model_validate, read_lines(path, identity))
+    found = {(one.domain, one.seed, one.selector): one for one in stored}
     backbone = ModelChoice.parse(settings.base).load()
     causal = load_causal(backbone, settings.base)
     tasks = list(_tasks(prepared, settings))
@@ -67,9 +67,7 @@ def pretrain(prepared: Prepared, settings: PretrainingSettings, folder: Path, re
         if (task.target, task.seed, name) not in found:
             one = _trained(prepared, causal, task, name, settings)
             found[one.domain, one.seed, one.selector] = one
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps({"of": identity, **one.model_dump()}) + "\n")
+            add_line(path, identity, one.model_dump())
         reporter.advance(done + 1)
     return list(found.values())
 
@@ -97,14 +95,8 @@ def _tasks(prepared: Prepared, settings: PretrainingSettings) -> Iterator[Task]:
 
 
 def _trained(prepared: Prepared, causal: CausalModel, task: Task, name: str, settings: PretrainingSettings) -> Trained:
-    world, domain = prepared.world, task.target
-    target_texts = [document.text for document in world.of(Use.TEST, domain)]
-    general_texts = [
-        document.text
-        for other in world.domains
-        if other != domain
-        for document in world.of(Use.TEST, other)[: settings.general_per_domain]
-    ]
+    domain = task.target
+    target_texts, general_texts = prepared.world.test_texts(domain, settings.general_per_domain)
     about = {"domain": domain, "seed": task.seed, "selector": name}
     if name == BASE:
         losses = (mean_loss(causal, texts) for texts in (target_texts, general_texts))
@@ -121,10 +113,3 @@ def _trained(prepared: Prepared, causal: CausalModel, task: Task, name: str, set
     losses = continue_pretraining(causal, ranked, tokens, target_texts, general_texts, settings, task.seed)
     precision = float((prepared.domain_D[order[: losses.documents]] == domain).mean())
     return Trained(**about, **asdict(losses), precision=precision)
-
-
-def _read(path: Path, identity: str) -> Iterator[Trained]:
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        value = json.loads(line)
-        if value.pop("of", None) == identity:
-            yield Trained.model_validate(value)

@@ -7,6 +7,7 @@ three a tuned model learns the names in them. Cost: the training, and a forward 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,8 +15,9 @@ import numpy as np
 
 from curator.bakeoff.language import CausalModel, read_language
 from curator.bakeoff.selectors import Lesson, Named, Score
+from curator.bakeoff.training import token_counts, trained_copy
 from curator.zoo.recipe import CONTEXT_TOKENS
-from curator.zoo.trainer import adamw, pack, training_step
+from curator.zoo.trainer import pack
 
 _ROWS_PER_STEP, _PASSES, _RATE = 8, 3, 3e-4
 
@@ -45,19 +47,15 @@ class PerplexityDifference(Named):
 
     def fit(self, lesson: Lesson) -> Score:
         """Tune a copy; scoring reads the documents with it."""
-        base = self.windows.causal
-        tuned = base.copy()
-        model = tuned.model.train().requires_grad_(True)
-        model.set_attn_implementation("eager")
-        optimiser = adamw(model, _RATE)
         texts = [self.windows.texts[row] for row in lesson.positive_P]
-        tokenizer = base.backbone.tokenizer
-        tokens = sum(1 + len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
-        for epoch in range(_PASSES):
-            rows_SC = pack(tokenizer, texts, lesson.seed + epoch, tokens // CONTEXT_TOKENS)
-            for start in range(0, len(rows_SC), _ROWS_PER_STEP):
-                training_step(
-                    model, optimiser, rows_SC[start : start + _ROWS_PER_STEP], _RATE, str(base.backbone.device)
-                )
-        model.eval()
+        tuned = trained_copy(self.windows.causal, _passes(self.windows.causal, texts, lesson.seed), _RATE)
         return lambda rows: self.windows.base_D[rows] - self.windows.nats(tuned, rows)
+
+
+def _passes(causal: CausalModel, texts: list[str], seed: int) -> Iterator[tuple[np.ndarray, float]]:
+    """The examples several times over, each time in another order, at one learning rate."""
+    rows = sum(token_counts(causal, texts)) // CONTEXT_TOKENS
+    for epoch in range(_PASSES):
+        rows_SC = pack(causal.backbone.tokenizer, texts, seed + epoch, rows)
+        for start in range(0, len(rows_SC), _ROWS_PER_STEP):
+            yield rows_SC[start : start + _ROWS_PER_STEP], _RATE

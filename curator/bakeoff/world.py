@@ -66,6 +66,16 @@ class World:
         """Documents of a part, of one domain or of all."""
         return [document for document in self.parts[use] if domain in {None, document.domain}]
 
+    def test_texts(self, domain: str, general_per_domain: int) -> tuple[list[str], list[str]]:
+        """Texts that losses are measured on: all of the domain's, and the first few of every other domain's."""
+        others = (
+            document
+            for other in self.domains
+            if other != domain
+            for document in self.of(Use.TEST, other)[:general_per_domain]
+        )
+        return [document.text for document in self.of(Use.TEST, domain)], [document.text for document in others]
+
     @property
     def fingerprint(self) -> str:
         """Of every text and what it is for."""

@@ -93,7 +93,7 @@ def read_stretches(
             text = corpus.documents[document].text
             wanted = [(stretches[number].low, stretches[number].high) for number in numbers]
             cut = windows(backbone.tokenizer, [text], backbone.max_tokens, skip_tokens)
-            read = [(window, _values(tapped, window)) for window in cut if _touches(window, wanted)]
+            read = [(window, window_values(tapped, window)) for window in cut if _touches(window, wanted)]
             for number in numbers:
                 stretch, place = stretches[number], stretches[number].neuron
                 tokens = _tokens(read, column[lens.neurons[place]], stretch)
@@ -101,8 +101,8 @@ def read_stretches(
     return [found[number] for number in range(len(stretches))]
 
 
-def _values(tapped: Tapped, window: Window) -> np.ndarray:
-    """Activations of the wanted neurons, (T, neurons in ascending order) float32."""
+def window_values(tapped: Tapped, window: Window) -> np.ndarray:
+    """Activations of the tapped neurons on one window, (T, neurons in ascending order) float32."""
     activations = tapped.run(torch.from_numpy(window.input_ids.astype(np.int64))[None])
     return torch.cat([activations[layer][0].float().cpu() for layer in tapped.layers], dim=-1).numpy()
 

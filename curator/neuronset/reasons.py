@@ -24,6 +24,7 @@ from curator.lm.taps import Tapped, tap
 from curator.neuronset.artifact import MethodName, NeuronSet
 from curator.neuronset.features import PEAK_TOKENS, NeuronChoice
 from curator.neuronset.groups import span_weights
+from curator.neuronset.readings import window_values
 from curator.neuronset.thresholds import Reported
 from curator.records import Document
 
@@ -162,9 +163,7 @@ def _read(backbone: Backbone, tapped: Tapped, text: str, choice: NeuronChoice, s
 
 
 def _values(tapped: Tapped, window: Window, choice: NeuronChoice) -> np.ndarray:
-    activations = tapped.run(torch.from_numpy(window.input_ids.astype(np.int64))[None])
-    values_TK = torch.cat([activations[layer][0].float().cpu() for layer in tapped.layers], dim=-1)[:, choice.order]
-    return (values_TK * torch.tensor(choice.signs)).numpy()
+    return window_values(tapped, window)[:, choice.order] * np.asarray(choice.signs, dtype=np.float32)
 
 
 def _named(

@@ -150,12 +150,9 @@ def _exponents(caption: str, series: Sequence[Exponent]) -> Table:
 
 def _dials(points: Sequence[StudyPoint]) -> list[Table]:
     found = []
-    for caption, name, place in (
-        ("Counts by correlation threshold", "thresholds", "rho"),
-        ("Counts by k", "neighbours", "k"),
-    ):
+    for caption, name in (("Counts by correlation threshold", "thresholds"), ("Counts by k", "neighbours")):
         curves = [(point, curve) for point in points if (curve := getattr(point, name)) is not None]
-        heads = getattr(curves[0][1], place) if curves else ()
+        heads = [value for value, _ in curves[0][1].entries] if curves else ()
         rows = tuple((point.label, *(one.count for one in curve.counts)) for point, curve in curves)
         found.append(Table(caption, (SIZE, *(Column(f"{value:g}", "count") for value in heads)), rows))
     return found

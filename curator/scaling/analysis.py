@@ -22,13 +22,12 @@ from curator.scaling.exponents import (
     rule_exponent,
     threshold_exponents,
 )
-from curator.scaling.parts import Interval, Kind, Measure, Part, Rule
+from curator.scaling.parts import PART_RULES, Interval, Kind, Measure, Part, Rule
 from curator.scaling.points import Study, StudyPoint
 from curator.scaling.prediction import CapacityFit, fit_capacity
-from curator.scaling.verdict import ScalingFit, enough_sizes, fit_scaling
+from curator.scaling.verdict import ScalingFit, decades_of, enough_sizes, fit_scaling
 
 RULES: tuple[Rule, ...] = ("paper", "strict", "universal")
-PART_RULES: tuple[Rule, ...] = ("paper", "strict")
 
 
 class Trend(Part):
@@ -193,7 +192,7 @@ def _polarization_of(points: Sequence[StudyPoint], trends: Sequence[Trend], rule
         f"{rule.capitalize()} rule: at the largest size ({point.label}, {panel.neurons} Rosetta neurons) higher than in others "
         f"of the same layers and active fractions: {_listed(above) or 'nothing'}; lower: {_listed(below) or 'nothing'}."
     )
-    if not enough_sizes(len(panels), _decades(points)):
+    if not enough_sizes(len(panels), decades_of([point.neurons_mean for point in points])):
         return f"{words} Not enough sizes for a trend."
     if rising:
         return f"{words} Rising with size faster than in the others, as polarization says: {_listed(rising)}."
@@ -243,11 +242,6 @@ _CLASS_NAMES = {
     "high kurtosis": "unmatched neurons of the highest kurtosis",
     "same activity": "unmatched neurons of the same layers and activity",
 }
-
-
-def _decades(points: Sequence[StudyPoint]) -> float:
-    x = [point.neurons_mean for point in points]
-    return float(np.log10(max(x) / min(x))) if x else 0.0
 
 
 def _listed(names: Sequence[str]) -> str:

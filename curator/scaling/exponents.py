@@ -9,13 +9,13 @@ draws a zero at a size that is in the fit counts it as a half. Cost: microsecond
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from pydantic import Field
 
 from curator.scaling.fits import fit_power_law
-from curator.scaling.parts import ClassCount, Interval, PairCounts, Part, Rule
+from curator.scaling.parts import ClassCount, Interval, NeighbourCurve, PairCounts, Part, Rule, ThresholdCurve
 from curator.scaling.points import StudyPoint
 
 _ZERO = 0.5
@@ -91,23 +91,27 @@ def rule_exponent(points: Sequence[StudyPoint], rule: Rule) -> Exponent:
 
 def threshold_exponents(points: Sequence[StudyPoint]) -> tuple[Exponent, ...]:
     """Against the correlation threshold; theory says that alpha does not depend on it (SCIENCE section 8)."""
-    found: dict[float, Series] = {}
-    for point in points:
-        for rho, count in zip(*_places(point.thresholds, "rho"), strict=True):
-            series = found.setdefault(rho, Series(f"rho at least {rho:g}", "paper", rho))
-            series.add(point.label, point.neurons_mean, count.count, count.draws)
-    return tuple(found[rho].exponent() for rho in sorted(found))
+    return _along(points, lambda point: point.thresholds, lambda rho: f"rho at least {rho:g}")
 
 
 def neighbour_exponents(points: Sequence[StudyPoint]) -> tuple[Exponent, ...]:
     """Against k of the mutual k-nearest-neighbour rule."""
-    found: dict[int, Series] = {}
+    return _along(points, lambda point: point.neighbours, lambda k: f"k = {k}")
+
+
+def _along(
+    points: Sequence[StudyPoint],
+    curve_of: Callable[[StudyPoint], ThresholdCurve | NeighbourCurve | None],
+    name_of: Callable[[float], str],
+) -> tuple[Exponent, ...]:
+    """One exponent for each value of a dial, in ascending order."""
+    found: dict[float, Series] = {}
     for point in points:
-        for k, count in zip(*_places(point.neighbours, "k"), strict=True):
-            found.setdefault(k, Series(f"k = {k}", "paper", k)).add(
-                point.label, point.neurons_mean, count.count, count.draws
-            )
-    return tuple(found[k].exponent() for k in sorted(found))
+        curve = curve_of(point)
+        for value, count in curve.entries if curve is not None else ():
+            series = found.setdefault(value, Series(name_of(value), "paper", value))
+            series.add(point.label, point.neurons_mean, count.count, count.draws)
+    return tuple(found[value].exponent() for value in sorted(found))
 
 
 def pair_exponents(points: Sequence[StudyPoint], rule: Rule) -> tuple[Exponent, ...]:
@@ -143,10 +147,6 @@ def _family(name: str, label: str) -> str:
 
 def _add_class(series: Series, point: StudyPoint, one: ClassCount) -> None:
     series.add(point.label, point.neurons_mean, one.carried, one.draws)
-
-
-def _places(curve: object, places: str) -> tuple[tuple, tuple]:
-    return (getattr(curve, places), getattr(curve, "counts")) if curve is not None else ((), ())  # noqa: B009
 
 
 def _slopes(x: Sequence[float], draws: Sequence[Sequence[float]]) -> np.ndarray:

@@ -25,14 +25,12 @@ from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons, match_
 from curator.rosetta.resampling import Draws, fold_weights, peer_draws
 from curator.scaling import curves
 from curator.scaling.counted import correlations, counted, pair_counts, star_counts
-from curator.scaling.parts import Rule, StarCounts
+from curator.scaling.parts import PART_RULES, Rule, StarCounts
 from curator.scaling.points import StudyPoint
 from curator.scaling.selectivity import selectivity
 from curator.scaling.specialisation import specialisation
 from curator.text.probe import ProbeCorpus
 from curator.zoo.catalog import resolve_model
-
-RULES: tuple[Rule, ...] = ("paper", "strict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def full_point(measured: Measured, folder: Path, reporter: Reporter) -> StudyPoi
     rosetta = rosetta_of(measured.anchor, [one.match for one in star], settings)
     untrained = _untrained(measured, folder, reporter)
     reporter.stage(f"curves and controls of {measured.label}")
-    paper_BN, strict_BN = (curves.shared_BN(star, rule) for rule in RULES)
+    paper_BN, strict_BN = (curves.shared_BN(star, rule) for rule in PART_RULES)
     parts: dict[str, Any] = {
         "beside": tuple(atlas.manifest.model for atlas in measured.beside),
         "paper_draws": curves.drawn(paper_BN.sum(axis=1)).draws,
@@ -96,8 +94,8 @@ def full_point(measured: Measured, folder: Path, reporter: Reporter) -> StudyPoi
         "thresholds": curves.threshold_curve(star),
         "neighbours": curves.neighbour_curve(star),
         "budgets": curves.budget_points(measured.anchor, measured.atlases[1:], settings, paper_BN[0]),
-        "correlations": tuple(one for rule in RULES if (one := correlations(rosetta, rule)) is not None),
-        "classes": tuple(one for rule in RULES for one in curves.class_counts(measured.anchor, star, rule)),
+        "correlations": tuple(one for rule in PART_RULES if (one := correlations(rosetta, rule)) is not None),
+        "classes": tuple(one for rule in PART_RULES for one in curves.class_counts(measured.anchor, star, rule)),
         "untrained": untrained["paper"],
         "untrained_strict": untrained["strict"],
         **_of_neurons(measured, rosetta, star, reporter),
@@ -138,7 +136,7 @@ def _of_neurons(
     """Selectivity and specialisation of each rule's neurons, against those that no peer matches."""
     anchor, model = measured.anchor, measured.group.models[0]
     pool = np.flatnonzero(np.asarray(anchor["alive"]) & ~np.any([one.paper_BN[0] for one in star], axis=0))
-    sets: dict[Rule, np.ndarray] = {rule: rosetta.index[rosetta.chosen_by(rule)] for rule in RULES}
+    sets: dict[Rule, np.ndarray] = {rule: rosetta.index[rosetta.chosen_by(rule)] for rule in PART_RULES}
     reporter.stage(f"selectivity and specialisation of {measured.label}")
     kurtosis_N = None
     if model.device != "sharded" and model.draw is None:

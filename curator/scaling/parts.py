@@ -15,6 +15,8 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
 Rule = Literal["paper", "strict", "universal"]
+PART_RULES: tuple[Rule, ...] = ("paper", "strict")
+"""The rules by which the parts of a full study are measured."""
 Kind = Literal["rosetta", "others"]
 Measure = Literal[
     "excess_kurtosis", "gini", "treves_rolls", "hoyer", "active_fraction", "vocabulary_kurtosis"
@@ -75,6 +77,11 @@ class ThresholdCurve(Part):
         _require_same_length(self.rho, self.counts)
         return self
 
+    @property
+    def entries(self) -> tuple[tuple[float, Drawn], ...]:
+        """Each threshold with its count."""
+        return tuple(zip(self.rho, self.counts, strict=True))
+
 
 class NeighbourCurve(Part):
     """Anchor neurons with a mutual k-nearest neighbour in every peer."""
@@ -86,6 +93,11 @@ class NeighbourCurve(Part):
     def _as_long(self) -> Self:
         _require_same_length(self.k, self.counts)
         return self
+
+    @property
+    def entries(self) -> tuple[tuple[int, Drawn], ...]:
+        """Each k with its count."""
+        return tuple(zip(self.k, self.counts, strict=True))
 
 
 class BudgetPoint(Part):

@@ -47,7 +47,7 @@ def fit_scaling(points: Sequence[StudyPoint], rule: Rule = "paper") -> ScalingFi
     positive = [(x, count) for _, x, count in measured if count > 0]
     x, r = [x for x, _ in positive], [count for _, count in positive]
     sizes = len(set(x))
-    decades = math.log10(max(x) / min(x)) if x else 0.0
+    decades = decades_of(x)
     power_law = fit_power_law(x, r) if positive else None
     curves = compare_curves(x, r)
     return ScalingFit(
@@ -62,6 +62,11 @@ def fit_scaling(points: Sequence[StudyPoint], rule: Rule = "paper") -> ScalingFi
         enough=enough_sizes(sizes, decades),
         verdict=_words(sizes, decades, power_law, curves),
     )
+
+
+def decades_of(x: Sequence[float]) -> float:
+    """log10 of the largest over the smallest size; 0 without any."""
+    return math.log10(max(x) / min(x)) if x else 0.0
 
 
 def enough_sizes(sizes: int, decades: float) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from curator_server.app import CuratorServer
 from curator_server.settings import ServerSettings
 
 from curator.records import Document, Rejection, RejectReason, Score
@@ -53,3 +55,11 @@ def sample_documents(count: int) -> list[Document]:
         )
         for index in range(count)
     ]
+
+
+def wait_until_idle(server: CuratorServer) -> None:
+    """Wait until nothing is queued and no stream is open. Fails after 20 seconds."""
+    deadline = time.monotonic() + 20
+    while (server.engine.queued_documents or server.streams.open_streams) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (server.engine.queued_documents, server.streams.open_streams) == (0, 0)

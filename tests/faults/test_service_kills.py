@@ -7,7 +7,7 @@ import pytest
 from curator_client import Client
 from curator_server.app import _Background
 
-from tests.contract.service_fakes import SETTINGS, LetterScorer
+from tests.contract.service_fakes import SETTINGS, LetterScorer, wait_until_idle
 from tests.faults.service_processes import OPTIONS, KilledServer, corpus, filter_into, filtering_client
 
 pytestmark = pytest.mark.timeout(240)
@@ -69,10 +69,7 @@ def test_a_hundred_dead_clients_leave_no_work_behind_and_no_broken_result(undist
             whole = {name: data for name, data in contents(out).items() if name.endswith(".jsonl.zst")}
             assert whole.items() <= undisturbed.items()
             seen.add(len(whole))
-        deadline = time.monotonic() + 10
-        while background.streams.open_streams and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert (background.engine.queued_documents, background.streams.open_streams) == (0, 0)
+        wait_until_idle(background)
         filter_into(background.address, iter(corpus(COUNT)), out)
     assert contents(out) == undisturbed
     assert len(seen) > 2, "the kills all fell on the same place"

@@ -8,7 +8,7 @@ import pytest
 from curator_server.app import _Background
 
 from curator.api.v1 import common_pb2, scoring_pb2, scoring_pb2_grpc
-from tests.contract.service_fakes import SETTINGS, LetterScorer
+from tests.contract.service_fakes import SETTINGS, LetterScorer, wait_until_idle
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -58,10 +58,3 @@ def test_a_client_that_never_reads_costs_a_bounded_amount_and_delays_nobody():
         assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < 32 << 20
         call.cancel()
         wait_until_idle(server)
-
-
-def wait_until_idle(server):
-    deadline = time.monotonic() + 20
-    while (server.engine.queued_documents or server.streams.open_streams) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert (server.engine.queued_documents, server.streams.open_streams) == (0, 0)
