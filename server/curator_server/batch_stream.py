@@ -20,7 +20,8 @@ from curator.api.payload import Entry, PayloadCaps, open_batch
 from curator.api.v1 import common_pb2, scoring_pb2
 from curator.errors import ConfigError, CuratorError
 from curator.records import Rejection
-from curator_server.engine import Engine, Lane, Result
+from curator_server.engine import Engine
+from curator_server.fair_queue import Lane, Result
 
 Notice = scoring_pb2.Credit | scoring_pb2.Drain
 _SHORTAGE = Duration(nanos=250_000_000)

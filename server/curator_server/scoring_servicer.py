@@ -16,7 +16,8 @@ from curator.errors import ConfigError, CuratorError, LimitError
 from curator.records import DocumentScorer, RejectReason
 from curator_server.batch_stream import Answer, BatchStream, DrainHub, Notice, score_batch
 from curator_server.calls import request_id
-from curator_server.engine import Engine, Lane
+from curator_server.engine import Engine
+from curator_server.fair_queue import Lane
 from curator_server.metrics import ServerMetrics
 from curator_server.registry import Registry
 from curator_server.settings import ServerSettings

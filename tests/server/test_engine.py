@@ -110,7 +110,7 @@ async def test_a_scorer_that_loses_results_fails_its_documents(caplog):
         def score(self, documents):
             return super().score(documents)[1:]
 
-    async with running() as engine, engine.lane(Short()) as lane:
+    async with running(micro_batch_documents=8) as engine, engine.lane(Short()) as lane:
         results = await engine.score(lane, sample_documents(2))
     assert [result.reason for result in results] == [RejectReason.SCORING_FAILED] * 2
     assert "returned 1 results for 2" in caplog.text
