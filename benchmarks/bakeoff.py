@@ -22,12 +22,13 @@ from typing import Any
 from benchmarks.harness import Row, Section, note, run_benchmark
 from benchmarks.worlds import scratch
 from curator.bakeoff.book import book
+from curator.bakeoff.cost import reading_costs
 from curator.bakeoff.entrants import DEFAULT, SINGLE
 from curator.bakeoff.pretraining import PretrainingSettings
 from curator.bakeoff.run import Prepared, prepare, retrieve
 from curator.bakeoff.schedule import pretrain
 from curator.bakeoff.settings import BakeoffSettings, quick_settings
-from curator.bakeoff.world import QUICK_DOMAINS, domains_of
+from curator.bakeoff.world import QUICK_DOMAINS, domains_of, unseen_by_the_zoo
 from curator.files import curator_home
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
@@ -116,19 +117,22 @@ def _full_book(*, with_models: bool) -> dict[str, Any]:
     folder, prepared = curator_home() / "bakeoff", _full_world()
     results = retrieve(prepared, folder, Note())
     trained = pretrain(prepared, PretrainingSettings(), folder, Note()) if with_models else []
-    return book(prepared, list(results.found.values()), trained, [])
+    costs = reading_costs(prepared, folder, Note())
+    return book(prepared, list(results.found.values()), trained, [], costs)
 
 
 @cache
 def _full_world() -> Prepared:
     domains = domains_of((), CORPORA if CORPORA.is_dir() else None)
-    return prepare(domains, BakeoffSettings(), curator_home() / "bakeoff", Note())
+    settings = BakeoffSettings(unseen=unseen_by_the_zoo(domains))
+    return prepare(domains, settings, curator_home() / "bakeoff", Note())
 
 
 def _quick_book() -> dict[str, Any]:
     with scratch() as folder:
         prepared = prepare(domains_of((), None, QUICK_DOMAINS), quick_settings(), folder, Note())
-        return book(prepared, list(retrieve(prepared, folder, Note()).found.values()), [], [])
+        results = retrieve(prepared, folder, Note()).found.values()
+        return book(prepared, list(results), [], [], reading_costs(prepared, folder, Note()))
 
 
 SECTIONS: dict[str, Section] = {"retrieval": retrieval_rows, "pretraining": pretraining_rows}

@@ -6,7 +6,7 @@ not at all. The page needs no network and no script. Equal measurements give equ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curator.bakeoff.ablation import Ablated
 from curator.bakeoff.contest import Result
+from curator.bakeoff.cost import ReadingCost
 from curator.bakeoff.entrants import DEFAULT
 from curator.bakeoff.run import Prepared
 from curator.bakeoff.schedule import Trained
@@ -22,14 +23,22 @@ from curator.files import atomic_file, write_json
 
 SCHEMA = "curator.bakeoff/1"
 OVERLAP_REGIME = "k10"
+UNSEEN = "k10-unseen"
 RANDOM_NEURONS = "linear, as many random neurons"
 
 
 def book(
-    prepared: Prepared, results: Sequence[Result], trained: Sequence[Trained], ablated: Sequence[Ablated]
+    prepared: Prepared,
+    results: Sequence[Result],
+    trained: Sequence[Trained],
+    ablated: Sequence[Ablated],
+    costs: Mapping[str, ReadingCost],
 ) -> dict[str, Any]:
-    """Everything that was measured, as a JSON value."""
-    regimes = table(results)
+    """Everything that was measured, as a JSON value; ``k10-unseen`` is k10 on the domains that no model was trained on."""
+    unseen = prepared.settings.unseen
+    apart = [one for one in results if one.regime == OVERLAP_REGIME and one.target in unseen]
+    results = [*results, *(one.model_copy(update={"regime": UNSEEN}) for one in apart)]
+    regimes = table(results, costs)
     return {
         "schema": SCHEMA,
         "identity": prepared.identity,
@@ -43,6 +52,7 @@ def book(
             name: _compared(results, name, entries) for name, entries in regimes.items() if DEFAULT in entries
         },
         "overlap": {"regime": OVERLAP_REGIME, "jaccard": overlaps(results, OVERLAP_REGIME)},
+        "reading": {name: one.model_dump() for name, one in costs.items()},
         "pretraining": pretraining_table(trained),
         "ablation": [one.model_dump() for one in ablated],
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curator.atlas.store import Atlas
+from curator.bakeoff.fasttext import FastText
 from curator.bakeoff.language import CausalModel
 from curator.bakeoff.neurons import (
     HiddenCosine,
@@ -25,7 +26,15 @@ from curator.bakeoff.neurons import (
     ProbeSingle,
 )
 from curator.bakeoff.populations import best_single, mask_of, matched_like, random_like
-from curator.bakeoff.selectors import Selector, text_selectors
+from curator.bakeoff.selectors import (
+    Dsir,
+    LengthMatched,
+    NgramLogistic,
+    Oracle,
+    RandomChoice,
+    Selector,
+    TfidfNearest,
+)
 from curator.bakeoff.texts import TextViews
 from curator.bakeoff.tuned import FirstWindows, PerplexityDifference
 from curator.rosetta.neurons import RosettaNeurons
@@ -70,6 +79,20 @@ def singles(populations: Populations, atlas: Atlas, targets: Sequence[str]) -> d
         name: {target: best_single(atlas, mask_N, target) for target in targets}
         for name, mask_N in ((SINGLE, populations.paper_N), (NOT_ROSETTA, populations.paper_matched_N))
     }
+
+
+def text_selectors(views: TextViews, domain_D: np.ndarray) -> list[Selector]:
+    """The bounds and all selectors that need no language model."""
+    return [
+        Oracle("oracle", "bound", 0, domain_D),
+        RandomChoice("random", "bound", 0, len(views.texts)),
+        LengthMatched("length-matched random", "bound", 1, views.length_D),
+        Dsir("DSIR", "text", 1, views),
+        TfidfNearest("TF-IDF nearest", "text", 1, views),
+        FastText("fastText", "text", 1, views),
+        NgramLogistic("n-gram logistic", "text", 1, views, tfidf=False),
+        NgramLogistic("TF-IDF logistic", "text", 1, views, tfidf=True),
+    ]
 
 
 def all_selectors(

@@ -26,6 +26,7 @@ from curator.bakeoff.settings import BakeoffSettings
 from curator.bakeoff.tasks import SHORT_CHARS, Regime, Task, draw_task, regimes, targets_of
 from curator.bakeoff.texts import TextViews
 from curator.bakeoff.world import Use, World, build_bakeoff_probe, cut, kept_world
+from curator.errors import ConfigError
 from curator.files import read_json, write_json
 from curator.lm.backbone import Backbone
 from curator.neuronset.identify import ModelChoice, Reporter, atlas_of
@@ -94,8 +95,11 @@ def prepare(
 ) -> Prepared:
     """Read the text, match the anchor with its peers, read the documents; what is in ``folder`` is not made again.
 
-    Raises what building worlds, atlases and neuron sets raises.
+    Raises ConfigError for a target that is no domain, and what building worlds, atlases and neuron sets raises.
     """
+    for name in (*settings.targets, *settings.unseen):
+        if name not in domains:
+            raise ConfigError(f"The bake-off has no domain {name!r}; its domains are {', '.join(domains)}.")
     reporter.stage("reading the text")
     world = kept_world(domains, settings.pool, folder)
     corpus = build_bakeoff_probe(world, settings.probe, folder / "probe")

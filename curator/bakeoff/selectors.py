@@ -4,9 +4,6 @@ A selector is fitted on a lesson: the rows of positive and negative examples, an
 any rows; higher is more on-target. Selectors share the views of the documents, so nothing is read or hashed twice. Sources:
 DSIR [arXiv 2302.03169]; random and length-matched random are the floor, the oracle the ceiling.
 It does not know the truth, but for the oracle.
-
-fastText itself is not here: the one package for current NumPy (fasttext-numpy2-wheel 0.9.2) now and then ends in a loss that is
-no number. Logistic regression on hashed words and pairs is the same model without its low rank.
 """
 
 from __future__ import annotations
@@ -182,16 +179,3 @@ class NgramLogistic(Named):
         model = LogisticRegression(C=self.inverse_penalty, class_weight="balanced", solver="liblinear", random_state=0)
         model.fit(features[lesson.rows], lesson.labels)
         return lambda rows: features[rows] @ model.coef_[0]
-
-
-def text_selectors(views: TextViews, domain_D: np.ndarray) -> list[Selector]:
-    """The bounds and all selectors that need no language model."""
-    return [
-        Oracle("oracle", "bound", 0, domain_D),
-        RandomChoice("random", "bound", 0, len(views.texts)),
-        LengthMatched("length-matched random", "bound", 1, views.length_D),
-        Dsir("DSIR", "text", 1, views),
-        TfidfNearest("TF-IDF nearest", "text", 1, views),
-        NgramLogistic("n-gram logistic", "text", 1, views, tfidf=False),
-        NgramLogistic("TF-IDF logistic", "text", 1, views, tfidf=True),
-    ]

@@ -44,6 +44,8 @@ class BakeoffSettings(Settings):
     """The models that its Rosetta neurons are shared with."""
     targets: tuple[str, ...] = ()
     """Domains to select for; all when empty."""
+    unseen: tuple[str, ...] = ()
+    """Domains that no model of the bake-off was trained on; they are also shown apart."""
     positives: tuple[int, ...] = (0, 3, 10, 40, 200)
     """Numbers of positive examples."""
     negatives: int = Field(default=200, ge=1)

@@ -8,7 +8,7 @@ are compared on the same tasks, within each. Cost: nothing. It does not judge.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from curator.bakeoff.contest import Result
+from curator.bakeoff.cost import ReadingCost, selector_cost
 from curator.bakeoff.measures import jaccard
 from curator.bakeoff.schedule import BASE, Trained, gains
 
@@ -38,20 +39,23 @@ def macro(results: Iterable[Result], measure: str = "precision") -> list[float]:
     return [float(np.mean(values)) for _, values in sorted(by_seed.items())]
 
 
-def table(results: Sequence[Result]) -> dict[str, dict[str, dict[str, Any]]]:
+def table(results: Sequence[Result], costs: Mapping[str, ReadingCost]) -> dict[str, dict[str, dict[str, Any]]]:
     """By regime and selector: each measure's macro value, the interval of the precision, seconds, and precision by target."""
     grouped: dict[str, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
         grouped[result.regime][result.selector].append(result)
-    return {regime: {name: _entry(found) for name, found in selectors.items()} for regime, selectors in grouped.items()}
+    return {
+        regime: {name: _entry(found, costs) for name, found in selectors.items()}
+        for regime, selectors in grouped.items()
+    }
 
 
-def _entry(results: Sequence[Result]) -> dict[str, Any]:
+def _entry(results: Sequence[Result], costs: Mapping[str, ReadingCost]) -> dict[str, Any]:
     by_target: dict[str, list[float]] = defaultdict(list)
     for result in results:
         by_target[result.target].append(result.precision)
     precision = macro(results)
-    documents = sum(result.pool for result in results)
+    score_s = 1e6 * sum(result.score_s for result in results) / max(1, sum(result.pool for result in results))
     return {
         "kind": results[0].kind,
         **{measure: float(np.mean(macro(results, measure))) for measure in MEASURES},
@@ -59,7 +63,8 @@ def _entry(results: Sequence[Result]) -> dict[str, Any]:
         "seeds": len(precision),
         "targets": {target: float(np.mean(values)) for target, values in sorted(by_target.items())},
         "fit_s": float(np.mean([result.fit_s for result in results])),
-        "score_s_per_million": 1e6 * sum(result.score_s for result in results) / max(1, documents),
+        "score_s_per_million": score_s,
+        "seconds_per_million": selector_cost(costs, results[0], score_s),
     }
 
 

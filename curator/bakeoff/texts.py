@@ -19,7 +19,7 @@ from curator.bakeoff.measures import mostly_foreign
 
 WORD = r"\w+|[^\w\s]+"
 DSIR_BUCKETS = 10_000
-_BUCKETS = 1 << 18
+BUCKETS = 1 << 18
 
 
 class TextViews:
@@ -40,13 +40,18 @@ class TextViews:
         return normalize(self._large)
 
     @cached_property
+    def shares(self) -> Any:
+        """Counts of words and pairs over their sum, sparse (D, 2^18)."""
+        return normalize(self._large, norm="l1")
+
+    @cached_property
     def weights(self) -> Any:
         """TF-IDF of words and pairs, rows of length one, sparse (D, 2^18)."""
         return TfidfTransformer(sublinear_tf=True).fit(self._large[self._unlabelled]).transform(self._large)
 
     @cached_property
     def _large(self) -> Any:
-        return _hashed(self.texts, _BUCKETS)
+        return _hashed(self.texts, BUCKETS)
 
     @cached_property
     def length_D(self) -> np.ndarray:

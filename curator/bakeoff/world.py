@@ -30,6 +30,7 @@ from curator.text.environment import environment_domains
 from curator.text.probe import ProbeCorpus, ProbeSpec, build_probe, parse_probe_pairs
 from curator.text.sources import open_source, open_sources
 from curator.text.splits import Split, split_of
+from curator.zoo.recipe import EMBEDDED_DOMAINS
 
 QUICK_DOMAINS = ("python", "cpp", "licences", "prose", "docstrings")
 """Embedded domains of a bake-off that is to end in minutes."""
@@ -116,6 +117,12 @@ def domains_of(pairs: Sequence[str], corpora: Path | None, only: Sequence[str] =
         return dict(parse_probe_pairs(pairs).domains)
     built_in = {**(labelled_domains(corpora) if corpora else {}), **embedded_domains()}
     return {name: built_in[name] for name in only} if only else built_in
+
+
+def unseen_by_the_zoo(domains: Iterable[str]) -> tuple[str, ...]:
+    """Those of the embedded domains that the bundled models were not trained on, though code holds docstrings."""
+    embedded = {_OTHER_NAMES.get(name, name) for name in environment_domains() if name not in EMBEDDED_DOMAINS}
+    return tuple(name for name in domains if name in embedded)
 
 
 def build_world(domains: Mapping[str, Sequence[str]], settings: PoolSettings) -> World:

@@ -31,22 +31,29 @@ def bakeoff(
     pretrain: Annotated[
         bool, typer.Option("--pretrain", help="Also continue a base model on what is kept: an hour or more.")
     ] = False,
+    unseen: Annotated[
+        list[str] | None, typer.Option(help="A domain that no model was trained on, to be shown apart; repeat.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few domains, retrieval only; under three minutes.")] = False,
 ) -> None:
     """Compare selectors on a pool with known labels."""
     from curator.bakeoff.book import book, summary_rows, write_book
+    from curator.bakeoff.cost import reading_costs
     from curator.bakeoff.run import ablations, prepare, retrieve
     from curator.bakeoff.schedule import pretrain as train
-    from curator.bakeoff.world import QUICK_DOMAINS, domains_of
+    from curator.bakeoff.world import QUICK_DOMAINS, domains_of, unseen_by_the_zoo
 
     domains = domains_of(domain or (), corpora, QUICK_DOMAINS if quick and not (domain or corpora) else ())
-    settings = _settings(quick, seeds, options.known(anchor=model, peers=peer, targets=target))
+    built_in = () if domain or model or peer else unseen_by_the_zoo(domains)
+    given = options.known(anchor=model, peers=peer, targets=target, unseen=unseen or built_in or None)
+    settings = _settings(quick, seeds, given)
     with ConsoleReporter() as reporter:
         prepared = prepare(domains, settings, out, reporter)
         results = retrieve(prepared, out, reporter)
         trained = train(prepared, _pretraining(), out, reporter) if pretrain else []
         ablated = ablations(prepared, out, reporter)
-    value = book(prepared, list(results.found.values()), trained, ablated)
+        costs = reading_costs(prepared, out, reporter)
+    value = book(prepared, list(results.found.values()), trained, ablated, costs)
     paths = write_book(value, out)
     regimes = list(value["regimes"])
     show_table(

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from curator.bakeoff import settings
 from curator.bakeoff.book import markdown
+from curator.bakeoff.cost import reading_costs
 from curator.bakeoff.pretraining import PretrainingSettings
 from curator.bakeoff.run import prepare
 from curator.bakeoff.schedule import pretrain
@@ -22,7 +23,7 @@ from curator.neuronset.identify import Silent
 TINY = BakeoffSettings(
     anchor="zoo:neox-32x2",
     peers=("zoo:gpt2-32x2", "zoo:opt-32x2"),
-    positives=(0, 3),
+    positives=(0, 3, 10),
     hard=False,
     dear=False,
     negatives=20,
@@ -40,7 +41,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "quick_settings", lambda: TINY)
         pairs = [word for name in DOMAINS for word in ("--domain", f"{name}=env:{name}?max_chars=300000")]
-        done = CliRunner().invoke(app, ["bakeoff", "--quick", "--out", str(folder), *pairs])
+        done = CliRunner().invoke(app, ["bakeoff", "--quick", "--out", str(folder), "--unseen", "prose", *pairs])
     assert done.exit_code == 0, done.output
     assert "linear, Rosetta (default)" in done.output and "bakeoff.html" in done.output
     return folder
@@ -48,13 +49,44 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_json_holds_every_regime_with_bounds_that_hold(out: Path) -> None:
     found = json.loads((out / "bakeoff.json").read_text())
-    assert set(found["regimes"]) == {"k0", "k3"}
+    assert set(found["regimes"]) == {"k0", "k3", "k10", "k10-unseen"}
     few = found["regimes"]["k3"]
     assert few["oracle"]["precision"] == 1.0
     assert few["random"]["precision"] < few["TF-IDF logistic"]["precision"] <= 1.0
     assert set(few["oracle"]["targets"]) == set(DOMAINS)
     assert "linear, Rosetta (default)" not in found["regimes"]["k0"]
     assert {one["zeroed"] for one in found["ablation"]} == {"set", "random", "matched"}
+
+
+def test_domains_that_no_model_was_trained_on_are_shown_apart(out: Path) -> None:
+    regimes = json.loads((out / "bakeoff.json").read_text())["regimes"]
+    assert set(regimes["k10-unseen"]) == set(regimes["k10"])
+    for name, entry in regimes["k10-unseen"].items():
+        assert entry["targets"] == {"prose": regimes["k10"][name]["targets"]["prose"]}
+
+
+def test_every_selector_but_the_bounds_has_a_cost_that_grows_with_what_it_reads(out: Path) -> None:
+    found = json.loads((out / "bakeoff.json").read_text())
+    entries, reading = found["regimes"]["k10"], found["reading"]
+    assert {name for name, one in entries.items() if one["seconds_per_million"] is None} == {
+        name for name, one in entries.items() if one["kind"] == "bound"
+    }
+    assert all(one["core_seconds"] > 0 and one["documents"] > 0 for one in reading.values())
+    assert entries["linear, all neurons"]["seconds_per_million"] > reading["all neurons"]["seconds"]
+    assert entries["fastText"]["seconds_per_million"] > reading["hashing words"]["seconds"]
+
+
+def test_costs_are_measured_once(out: Path) -> None:
+    pairs = [f"{name}=env:{name}?max_chars=300000" for name in DOMAINS]
+    prepared = prepare(domains_of(pairs, None), TINY.model_copy(update={"unseen": ("prose",)}), out, Silent())
+    stated = json.loads((out / "bakeoff.json").read_text())["reading"]
+    assert {name: one.model_dump() for name, one in reading_costs(prepared, out, Silent()).items()} == stated
+
+
+def test_a_target_that_is_no_domain_is_refused(tmp_path: Path) -> None:
+    dials = TINY.model_copy(update={"unseen": ("proze",)})
+    with pytest.raises(ConfigError, match="no domain 'proze'"):
+        prepare(domains_of([f"{name}=env:{name}" for name in DOMAINS], None), dials, tmp_path, Silent())
 
 
 def test_the_page_needs_nothing_and_shows_the_same_numbers(out: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from curator.bakeoff import measures
+from curator.bakeoff.entrants import text_selectors
 from curator.bakeoff.neurons import (
     HiddenCosine,
     HiddenLogistic,
@@ -23,7 +24,7 @@ from curator.bakeoff.neurons import (
     ProbeSingle,
 )
 from curator.bakeoff.reading import Reading
-from curator.bakeoff.selectors import Lesson, Selector, log_ratio, text_selectors
+from curator.bakeoff.selectors import Lesson, Selector, log_ratio
 from curator.bakeoff.texts import TextViews
 from curator.records import Document
 from curator.settings import NeuronSetSettings

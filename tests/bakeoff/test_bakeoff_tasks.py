@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from curator.bakeoff.contest import Result, Results, run_contests
+from curator.bakeoff.entrants import text_selectors
 from curator.bakeoff.schedule import BASE, Trained
-from curator.bakeoff.selectors import Lesson, Score, text_selectors
+from curator.bakeoff.selectors import Lesson, Score
 from curator.bakeoff.settings import BakeoffSettings
 from curator.bakeoff.summary import interval, macro, overlaps, paired_difference, pretraining_table, table
 from curator.bakeoff.tasks import Regime, Task, draw_task, regimes, targets_of
@@ -123,13 +124,13 @@ def _chosen(results: Results) -> dict[tuple[str, str, int, str], tuple[int, ...]
 
 def test_summaries_are_means_over_targets_within_seeds(tmp_path: Path) -> None:
     found = list(run(tmp_path / "results.jsonl")[0].found.values())
-    entry = table(found)["k3"]["oracle"]
+    entry = table(found, {})["k3"]["oracle"]
     assert (
         entry["precision"] == 1.0 and entry["precision_interval"] == (1.0, 1.0) and entry["targets"] == {"python": 1.0}
     )
     assert macro([one for one in found if one.selector == "oracle"]) == [1.0, 1.0]
     against = paired_difference(found, "k3", "oracle", "random")
-    assert against["mean"] == pytest.approx(1 - table(found)["k3"]["random"]["precision"])
+    assert against["mean"] == pytest.approx(1 - table(found, {})["k3"]["random"]["precision"])
     same = overlaps(found, "k3")
     assert same["oracle"]["random"] == same["random"]["oracle"]
 
