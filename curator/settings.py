@@ -93,6 +93,8 @@ class NeuronSetSettings(Settings):
     background_shrinkage: float = Field(default=0.01, gt=0)
     """What is added to the variance of background documents in every direction, as a share of its sum, where that variance
     weighs the penalty of the regression; large values make it a plain ridge."""
+    wording_regularisation: float = Field(default=100.0, gt=0)
+    """C of the logistic regression on hashed byte n-grams, for the ``blended`` scorer."""
     signature_neighbours: int = Field(default=8, ge=1)
     """Neurons that vote in the ``signature`` scorer."""
     signature_top_documents: int = Field(default=24, ge=2)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from curator.filtering.tasks import ScorerFactory
     from curator.neuronset.thresholds import Chosen
 
-MethodOption = Literal["single", "linear", "signature"]
+MethodOption = Literal["single", "linear", "signature", "blended"]
 
 NeuronSetPlace = Annotated[
     str | None,

@@ -3,13 +3,15 @@
 ``manifest.json`` names the neurons, their evidence, the scorers with their measured quality, and the fingerprints of model,
 tokenizer and probe corpus (``manifest``); ``neuronset.safetensors`` holds the numbers, among them the held-out scores that
 thresholds are chosen on (``thresholds``) and scorers for fewer layers (``depth``); ``signatures.faiss`` is the index of neuron
-signatures.
-The ``etag`` is the content hash of all three: equal etags give equal scores. A set is refused for any other model or
-tokenizer. Size: a few hundred kilobytes. It does not know how neurons were found.
+signatures. What a document's wording says (``wording``) is in the numbers too, for the ``blended`` scorer; sets that were made
+before there was one have none. The ``etag`` is the content hash of all three: equal etags give equal scores. A set is refused
+for any other model or tokenizer. Size: a quarter of a megabyte for each target and another for all. It does not know how
+neurons were found.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,9 @@ from curator.neuronset.manifest import (
     TargetFilter,
     TransferredFrom,
 )
-from curator.neuronset.scorers import METHODS, Linear, Method, Signature, Single, Standardiser, build_index
+from curator.neuronset.scorers import METHODS, Blended, Linear, Method, Signature, Single, Standardiser, build_index
 from curator.neuronset.thresholds import Chosen, HeldOut, Reported, threshold_for_precision, threshold_for_recall
+from curator.neuronset.wording import Wording
 from curator.records import NeuronId
 
 __all__ = [
@@ -63,6 +66,7 @@ __all__ = [
     "unsaved_etag",
 ]
 
+IDF = "wording.idf_B"
 _MANIFEST, _TENSORS, _INDEX = "manifest.json", "neuronset.safetensors", "signatures.faiss"
 
 
@@ -85,6 +89,23 @@ class NeuronSet:
         """Mean and scale of the features."""
         return Standardiser(self.arrays["mean_fK"], self.arrays["scale_fK"])
 
+    @property
+    def wording(self) -> Wording | None:
+        """What documents' wording says of each target, in the manifest's order; None in a set without the blended scorer."""
+        if IDF not in self.arrays:
+            return None
+        return Wording(
+            self.arrays[IDF], np.stack([self.arrays[f"{name}.wording.weight"] for name in self.manifest.targets])
+        )
+
+    def evidence(self, values_DfK: np.ndarray, texts: Sequence[str], *, wording: bool = True) -> np.ndarray:
+        """What the scorers take of D documents: standardised features (D, 3 K), and behind them the wording's columns.
+
+        ``wording`` may be left off for speed where no method is ``blended``.
+        """
+        z, found = self.standardiser(values_DfK), self.wording if wording else None
+        return z if found is None else np.hstack([z, found.scores(texts)])
+
     def target(self, domain: str | None) -> str:
         """The target domain asked for, or the only one. Raises ConfigError when that is ambiguous or unknown."""
         known = list(self.manifest.targets)
@@ -101,6 +122,11 @@ class NeuronSet:
             return Single(chosen.single_neuron, len(self.manifest.neurons), chosen.single_direction)
         if name == "linear":
             return Linear(self.arrays[f"{domain}.linear.weight"], float(self.arrays[f"{domain}.linear.intercept"][0]))
+        if name == "blended":
+            column = list(self.manifest.targets).index(domain)
+            linear = self.method(domain, "linear")
+            assert isinstance(linear, Linear)  # noqa: S101 -- for the type checker
+            return Blended(linear, column, *self.arrays[f"{domain}.blended.spread"].tolist())
         signatures = self.arrays["signature_Kf"]
         neighbours = self.manifest.settings.signature_neighbours
         return Signature(signatures, self.arrays[f"{domain}.signature.vote"], neighbours, build_index(signatures))
@@ -237,6 +263,6 @@ def load_neuron_set(folder: Path) -> NeuronSet:
 
 def best_method(validation: dict[MethodName, float]) -> MethodName:
     """The scorer with the best validation average precision; on a tie the one that the bake-off found best on other text."""
-    names: tuple[MethodName, ...] = ("linear", "single", "signature")
+    names: tuple[MethodName, ...] = ("blended", "linear", "single", "signature")
     assert set(names) == set(METHODS)  # noqa: S101 -- the literal type and the tuple are one list
     return max(names, key=lambda name: (round(validation[name], 6), -names.index(name)))

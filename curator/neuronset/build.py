@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -17,6 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from curator.errors import FingerprintError
 from curator.lm.backbone import Backbone
 from curator.neuronset.artifact import (
+    IDF,
     DepthVariant,
     MethodName,
     MethodQuality,
@@ -32,8 +34,17 @@ from curator.neuronset.artifact import (
 from curator.neuronset.calibrate import Calibration, fit_calibration, operating_points, reliability
 from curator.neuronset.depth import feature_columns, prefix, variant_depths
 from curator.neuronset.features import NeuronChoice, document_features
-from curator.neuronset.scorers import Background, Method, Standardiser, fit_linear, fit_signature, fit_single
+from curator.neuronset.scorers import (
+    Background,
+    Method,
+    Standardiser,
+    fit_blended,
+    fit_linear,
+    fit_signature,
+    fit_single,
+)
 from curator.neuronset.select import ChosenNeurons, Part, choose_neurons, document_parts
+from curator.neuronset.wording import fit_wording
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import MatchSettings, NeuronSetSettings
 from curator.text.probe import ProbeCorpus
@@ -63,9 +74,10 @@ def build_neuron_set(
     positions, signs = _union(chosen)
     anchor = rosetta.anchor
     choice = NeuronChoice(tuple(anchor.neuron(int(rosetta.index[p])) for p in positions), tuple(signs))
+    texts = [document.text for document in corpus.documents]
     features = document_features(
         backbone,
-        [document.text for document in corpus.documents],
+        texts,
         choice,
         skip_tokens=anchor.manifest.settings.skip_tokens,
         progress=progress,
@@ -75,9 +87,10 @@ def build_neuron_set(
     domain_D = np.asarray([document.domain for document in corpus.documents])
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
     z = standardiser(np.nan_to_num(features.values_DfK))
-    probe = _Probe.of(z, domain_D, parts_D, features.tokens_D, anchor.manifest.gated, settings)
     arrays: dict[str, np.ndarray] = {"mean_fK": standardiser.mean_fK, "scale_fK": standardiser.scale_fK}
-    filters = {target: _fit_target(probe, target, settings, arrays) for target in targets}
+    wording_DT = _fit_wording(texts, domain_D, parts_D == Part.FIT, targets, settings, arrays)
+    probe = _Probe.of(z, wording_DT, domain_D, parts_D, features.tokens_D, anchor.manifest.gated, settings)
+    filters = {target: _fit_target(probe, targets, target, settings, arrays) for target in targets}
     depths = tuple(_fit_depth(probe, choice, depth, targets, settings, arrays) for depth in _depths_of(choice))
     manifest = NeuronSetManifest(
         name=name,
@@ -124,14 +137,32 @@ def _union(chosen: dict[str, ChosenNeurons]) -> tuple[list[int], list[int]]:
     return list(signs), list(signs.values())
 
 
+def _fit_wording(
+    texts: Sequence[str],
+    domain_D: np.ndarray,
+    fit_D: np.ndarray,
+    targets: Sequence[str],
+    settings: NeuronSetSettings,
+    arrays: dict[str, np.ndarray],
+) -> np.ndarray:
+    """What the wording of every document says of each target, (D, T), learned on some of them; its arrays are added."""
+    known = list(compress(texts, fit_D.tolist()))
+    positive_TD = np.stack([domain_D[fit_D] == target for target in targets])
+    wording = fit_wording(known, positive_TD, settings.wording_regularisation)
+    arrays |= {IDF: wording.idf_B}
+    arrays |= {f"{target}.wording.weight": wording.weight_TB[row] for row, target in enumerate(targets)}
+    return wording.scores(texts)
+
+
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """The probe documents: ``z`` (D, 3 K) standardised features, labels, parts, tokens; whether the model's MLPs are gated.
+    """The probe documents: ``z`` (D, 3 K) standardised features, ``wording_DT``, labels, parts, tokens; whether MLPs are gated.
 
     ``background`` is how the features of the fit documents spread, whatever the target.
     """
 
     z: np.ndarray
+    wording_DT: np.ndarray
     domain_D: np.ndarray
     parts_D: np.ndarray
     tokens_D: np.ndarray
@@ -142,6 +173,7 @@ class _Probe:
     def of(
         cls,
         z: np.ndarray,
+        wording_DT: np.ndarray,
         domain_D: np.ndarray,
         parts_D: np.ndarray,
         tokens_D: np.ndarray,
@@ -150,12 +182,12 @@ class _Probe:
     ) -> _Probe:
         """With the background of the fit documents."""
         background = Background.of(z[parts_D == Part.FIT], settings.background_shrinkage)
-        return cls(z, domain_D, parts_D, tokens_D, gated, background)
+        return cls(z, wording_DT, domain_D, parts_D, tokens_D, gated, background)
 
     def part(self, part: Part, target: str) -> tuple[np.ndarray, np.ndarray]:
-        """Features and labels of one part."""
+        """Features, with the wording's columns behind them, and labels of one part."""
         chosen = self.parts_D == part
-        return self.z[chosen], self.domain_D[chosen] == target
+        return np.hstack([self.z[chosen], self.wording_DT[chosen]]), self.domain_D[chosen] == target
 
     @property
     def reported(self) -> np.ndarray:
@@ -179,10 +211,10 @@ def _fit_depth(
     """The scorers of all targets on the neurons of the first ``depth`` layers; their arrays are added to ``arrays``."""
     chosen_K = np.asarray([neuron.layer < depth for neuron in choice.neurons])
     z = probe.z[:, feature_columns(chosen_K)]
-    shallow = _Probe.of(z, probe.domain_D, probe.parts_D, probe.tokens_D, probe.gated, settings)
+    shallow = _Probe.of(z, probe.wording_DT, probe.domain_D, probe.parts_D, probe.tokens_D, probe.gated, settings)
     found: dict[str, TargetFilter] = {}
     for target in targets:
-        whole = _fit_target(shallow, target, settings, arrays, depth)
+        whole = _fit_target(shallow, targets, target, settings, arrays, depth)
         short = {
             name: quality.model_copy(update={"reliability": (), "operating_points": ()})
             for name, quality in whole.methods.items()
@@ -193,22 +225,25 @@ def _fit_depth(
 
 def _fit_target(
     probe: _Probe,
+    targets: Sequence[str],
     target: str,
     settings: NeuronSetSettings,
     arrays: dict[str, np.ndarray],
     depth: int | None = None,
 ) -> TargetFilter:
-    """Fit the three scorers for one target, measure them, and add their arrays to ``arrays``."""
-    z, positive_D = probe.part(Part.FIT, target)
+    """Fit the four scorers for one of the targets, measure them, and add their arrays to ``arrays``."""
+    z, positive_D = probe.z[probe.parts_D == Part.FIT], probe.part(Part.FIT, target)[1]
     single = fit_single(z, positive_D, either_direction=probe.gated)
     linear = fit_linear(z, positive_D, settings, probe.background)
     signature = fit_signature(z, positive_D, settings)
-    fitted: Fitted = {"single": single, "linear": linear, "signature": signature}
+    blended = fit_blended(linear, list(targets).index(target), probe.part(Part.VALIDATE, target)[0])
+    fitted: Fitted = {"single": single, "linear": linear, "signature": signature, "blended": blended}
     begin = prefix(target, depth)
     arrays |= {
         f"{begin}.linear.weight": linear.weight,
         f"{begin}.linear.intercept": np.asarray([linear.intercept]),
         f"{begin}.signature.vote": signature.vote_K,
+        f"{begin}.blended.spread": blended.spread,
     }
     if depth is None:
         arrays["signature_Kf"] = signature.signature_Kf

@@ -1,6 +1,7 @@
 """What becomes of a set's scorers and evidence when its neurons are replaced by their partners in another model.
 
-As carried, weights, votes, directions and the single neuron are the source's, without the neurons that found no partner. A
+As carried, weights, votes, directions and the single neuron are the source's, without the neurons that found no partner; what
+wording says of a target is the same for every model. A
 correlation of 0.7 over spans is less over documents, so they are then refined, still without a label: weights move as little
 as lets them follow the source's scores of the fit documents, votes and the single neuron follow its probabilities. On the
 bundled models (a set of 29 neurons of 128x4 carried to 192x6, ten targets, unseen text) the linear scorer's mean average
@@ -22,12 +23,14 @@ from curator.neuronset.artifact import CarriedFrom, MethodName, NeuronEvidence, 
 from curator.neuronset.features import NeuronChoice
 from curator.neuronset.partners import Partners
 from curator.neuronset.scorers import (
+    Blended,
     Linear,
     Method,
     Signature,
     Single,
     Standardiser,
     build_index,
+    fit_blended,
     follow_linear,
     follow_single,
     neuron_signatures,
@@ -45,7 +48,8 @@ SourceScores = Mapping[tuple[str, MethodName], np.ndarray]
 class Carried:
     """P neurons of a set of K in their new model, and what they say of the D probe documents.
 
-    ``position_P`` are their positions in the source set; ``z`` (D, 3 P) standardised features; ``parts_D``, ``domain_D`` and
+    ``position_P`` are their positions in the source set; ``z`` (D, 3 P) standardised features, with the columns of the source's
+    wording behind them, if it has one; ``parts_D``, ``domain_D`` and
     ``tokens_D`` the documents' parts, labels and scored tokens. The part is empty where a model that should have read the
     document could not.
     ``gated`` says whether the new model's signs are arbitrary.
@@ -64,16 +68,20 @@ class Carried:
 
 @dataclass(frozen=True)
 class CarriedScorers:
-    """The three scorers of one target; ``refined`` says whether the source's scores moved them."""
+    """The scorers of one target, ``blended`` where the source has it; ``refined`` says whether the source's scores moved them."""
 
     single: Single
     linear: Linear
     signature: Signature
+    blended: Blended | None
     refined: bool
 
     def by_name(self) -> dict[MethodName, Method]:
         """The same, by name."""
-        return {"single": self.single, "linear": self.linear, "signature": self.signature}
+        found: dict[MethodName, Method] = {"single": self.single, "linear": self.linear, "signature": self.signature}
+        if self.blended:
+            found["blended"] = self.blended
+        return found
 
 
 def carried_scorers(
@@ -85,7 +93,7 @@ def carried_scorers(
     Raises InsufficientDataError when none of the target's neurons has a partner and nothing can be refined.
     """
     fit, places = carried.parts_D == Part.FIT, carried.position_P
-    z, default = carried.z[fit], source.manifest.targets[target].default
+    z, default = carried.z[fit, : 3 * len(places)], source.manifest.targets[target].default
     expected_D = source.calibration(target, default)(scores[target, default][fit])
     top_nK, signature_Kf = neuron_signatures(z, source.manifest.settings)
     linear = _linear(source, target, places)
@@ -98,7 +106,15 @@ def carried_scorers(
         single, vote_K = _single(source, target, places), source.arrays[f"{target}.signature.vote"][places]
     neighbours = source.manifest.settings.signature_neighbours
     signature = Signature(signature_Kf, vote_K, neighbours, build_index(signature_Kf))
-    return CarriedScorers(single, linear, signature, bool(refined))
+    return CarriedScorers(single, linear, signature, _blended(source, target, linear, carried), bool(refined))
+
+
+def _blended(source: NeuronSet, target: str, linear: Linear, carried: Carried) -> Blended | None:
+    """The new linear scorer and the same wording, over the spreads of the validation documents."""
+    if "blended" not in source.manifest.targets[target].methods:
+        return None
+    column = list(source.manifest.targets).index(target)
+    return fit_blended(linear, column, carried.z[carried.parts_D == Part.VALIDATE])
 
 
 def _single(source: NeuronSet, target: str, position_P: np.ndarray) -> Single:

@@ -39,6 +39,11 @@ def prefix(target: str, depth: int | None = None) -> str:
     return target if depth is None else f"{target}.depth{depth}"
 
 
+def is_wording(name: str) -> bool:
+    """Whether an array is of the documents' wording, which is the same at any depth."""
+    return name == "wording.idf_B" or name.endswith(".wording.weight")
+
+
 def variant_depths(layer_K: np.ndarray) -> list[int]:
     """Depths to fit besides the whole: one past each layer that holds a neuron, evenly thinned to at most 12."""
     depths = (np.unique(layer_K) + 1)[:-1]
@@ -75,6 +80,7 @@ def restricted(
     chosen_K = np.asarray([NeuronId.parse(neuron.id).layer < variant.depth for neuron in manifest.neurons])
     cut = {name: arrays[name][:, chosen_K] for name in _OF_NEURONS}
     cut["signature_Kf"] = unit_rows(arrays["signature_Kf"][chosen_K][:, feature_columns(chosen_K)])
+    cut |= {name: array for name, array in arrays.items() if is_wording(name)}
     for target in manifest.targets:
         begin = f"{prefix(target, variant.depth)}."
         cut |= {f"{target}.{n.removeprefix(begin)}": array for n, array in arrays.items() if n.startswith(begin)}

@@ -13,7 +13,7 @@ from curator.records import NeuronId
 from curator.settings import MatchSettings, NeuronSetSettings, TransferSettings
 
 FORMAT = "curator-neuron-set-2"
-MethodName = Literal["single", "linear", "signature"]
+MethodName = Literal["single", "linear", "signature", "blended"]
 
 
 class _Frozen(BaseModel):

@@ -5,7 +5,8 @@ its tokens' activations, so it divides among them without a rest: the mean by sp
 the peak by its sixteen tokens. A token's effect is the sum over features of the score's gradient times the token's part; from
 every token an equal share of what a background document's features would give is taken away, so that an ordinary token has an
 effect near zero. For the linear scorer the effects of all tokens then add up to the score less its intercept (but for features
-clipped at ten deviations); for the nearest-signature scorer they say how the score would move, and add up to nothing.
+clipped at ten deviations); for the nearest-signature scorer they say how the score would move, and add up to nothing. The
+blended scorer's wording is named beside the neurons, by that word, and is no part of the tokens' effects.
 Samples are taken from the documents that decided nothing. Cost: a truncated pass over the sampled documents.
 """
 
@@ -25,6 +26,7 @@ from curator.neuronset.artifact import MethodName, NeuronSet
 from curator.neuronset.features import PEAK_TOKENS, NeuronChoice
 from curator.neuronset.groups import span_weights
 from curator.neuronset.readings import window_values
+from curator.neuronset.scorers import Blended, Linear, Method
 from curator.neuronset.thresholds import Reported
 from curator.records import Document
 
@@ -32,6 +34,7 @@ Verdict = Literal["clear keep", "just kept", "wrongly kept", "just dropped", "wr
 VERDICTS: tuple[Verdict, ...] = (
     "clear keep", "just kept", "wrongly kept", "just dropped", "wrongly dropped", "clear drop",
 )  # fmt: skip
+WORDING = "wording"
 _EXCERPT_BYTES = 480
 _NAMED_NEURONS = 4
 
@@ -40,10 +43,10 @@ _NAMED_NEURONS = 4
 class Reason:
     """Why one document has its score.
 
-    ``score`` is the scorer's, ``intercept`` what it gives without any neuron (0 but for the linear scorer). ``raised`` and
-    ``lowered`` name the neurons of the strongest effect either way. ``text`` is the stretch of the document where tokens
-    moved the score most, cut into runs of ``lengths`` characters with an ``effects`` each (None: not scored); ``elsewhere`` is
-    the summed effect of all tokens outside it.
+    ``score`` is the scorer's, ``intercept`` what it gives without any neuron (0 but for the linear scorer, and the blended one,
+    which holds it). ``raised`` and ``lowered`` name the neurons of the strongest effect either way. ``text`` is the stretch of
+    the document where tokens moved the score most, cut into runs of ``lengths`` characters with an ``effects`` each (None: not
+    scored); ``elsewhere`` is the summed effect of all tokens outside it.
     """
 
     document_id: str
@@ -120,7 +123,7 @@ def explain(
     """
     neuron_set.require_model(backbone)
     method, choice = neuron_set.method(target, name), neuron_set.choice
-    intercept = float(neuron_set.arrays[f"{target}.linear.intercept"][0]) if name == "linear" else 0.0
+    intercept = _intercept(method)
     scale_fK = neuron_set.standardiser.scale_fK.astype(np.float64)
     mean_fK = neuron_set.standardiser.mean_fK.astype(np.float64)
     found: list[Reason | None] = []
@@ -130,12 +133,14 @@ def explain(
             if read is None:
                 found.append(None)
                 continue
-            z = neuron_set.standardiser(read.features()[None].astype(np.float32))
-            gradient_fK = method.gradient(z)[0].reshape(scale_fK.shape) / scale_fK
+            z = neuron_set.evidence(
+                read.features()[None].astype(np.float32), [document.text], wording=name == "blended"
+            )
+            gradient_fK = method.gradient(z)[0, : scale_fK.size].reshape(scale_fK.shape) / scale_fK
             effect_T = (read.parts() * gradient_fK).sum(axis=(1, 2)) - (gradient_fK * mean_fK).sum() / len(
                 read.weight_T
             )
-            named = _named(neuron_set, method.contributions(z)[0])
+            named = _named(neuron_set, method, z)
             found.append(_reason(document, float(method.score(z)[0]), intercept, named, read.bytes_T2, effect_T))
     return found
 
@@ -166,15 +171,25 @@ def _values(tapped: Tapped, window: Window, choice: NeuronChoice) -> np.ndarray:
     return window_values(tapped, window)[:, choice.order] * np.asarray(choice.signs, dtype=np.float32)
 
 
+def _intercept(method: Method) -> float:
+    """What a score is where no neuron and no wording moves it."""
+    if isinstance(method, Blended):
+        return method.linear.intercept / method.neuron_spread
+    return method.intercept if isinstance(method, Linear) else 0.0
+
+
 def _named(
-    neuron_set: NeuronSet, effect_K: np.ndarray
+    neuron_set: NeuronSet, method: Method, z: np.ndarray
 ) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[str, float], ...]]:
-    """The neurons that raised a score most, and those that lowered it most."""
-    order = np.argsort(-effect_K, kind="stable")
+    """The neurons that raised one document's score most, and those that lowered it most; the wording counts as one."""
     names = [str(neuron.id) for neuron in neuron_set.manifest.neurons]
-    raised = tuple((names[place], float(effect_K[place])) for place in order[:_NAMED_NEURONS] if effect_K[place] > 0)
+    effect = method.contributions(z)[0]
+    if isinstance(method, Blended):
+        names, effect = [*names, WORDING], np.append(effect, method.wording(z))
+    order = np.argsort(-effect, kind="stable")
+    raised = tuple((names[place], float(effect[place])) for place in order[:_NAMED_NEURONS] if effect[place] > 0)
     lowered = order[::-1][:_NAMED_NEURONS]
-    return raised, tuple((names[place], float(effect_K[place])) for place in lowered if effect_K[place] < 0)
+    return raised, tuple((names[place], float(effect[place])) for place in lowered if effect[place] < 0)
 
 
 def _reason(

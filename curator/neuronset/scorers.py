@@ -1,11 +1,11 @@
-"""Three ways to turn the features of a set's neurons into one score (SCIENCE section 7), behind one interface.
+"""Four ways to turn what a document's neurons say into one score (SCIENCE section 7), behind one interface.
 
 ``single``: the mean activation of one Rosetta neuron [S, section 7]. ``linear``: L2-regularised logistic regression on all
-neurons' features. ``signature``: a FAISS index of the neurons' signatures in document space (for each neuron the mean
-standardised vector of its top documents); a document's vector is the query, and the nearest neurons vote with the share of
-the domain among their own top documents. Each also says how much every neuron contributed, so a score can be explained.
-All work on features standardised over background documents and clipped at ten deviations. Cost: microseconds a document.
-They do not know calibration.
+neurons' features. ``blended``: that and the wording of the document (``wording``), each over its spread, in equal parts.
+``signature``: a FAISS index of the neurons' signatures in document space (for each neuron the mean standardised vector of its
+top documents); a document's vector is the query, and the nearest neurons vote with the share of the domain among their own top
+documents. Each also says how much every neuron contributed, so a score can be explained. All work on features standardised over
+background documents and clipped at ten deviations. Cost: microseconds a document. They do not know calibration.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from curator.atlas.domains import average_precision_N
 from curator.settings import NeuronSetSettings
 
-METHODS = ("single", "linear", "signature")
+METHODS = ("single", "linear", "signature", "blended")
 _CLIP = 10.0
 _MOST_BACKGROUND = 1_000
 _RANK = 1e-9
@@ -47,7 +47,7 @@ class Standardiser:
 
 
 class Method(Protocol):
-    """Scores standardised features ``z`` (D, 3 K)."""
+    """Scores standardised features ``z`` (D, 3 K); behind them may stand a column for each target's wording (``Blended``)."""
 
     def score(self, z: np.ndarray) -> np.ndarray:
         """Score of every document, (D,) float64; higher is more on-target."""
@@ -58,7 +58,7 @@ class Method(Protocol):
         ...
 
     def gradient(self, z: np.ndarray) -> np.ndarray:
-        """Change of each score for a small change of each feature, (D, 3 K): what ``reasons`` divides among tokens."""
+        """Change of each score for a small change of each column of ``z``: what ``reasons`` divides among tokens."""
         ...
 
 
@@ -96,15 +96,59 @@ class Linear:
 
     def score(self, z: np.ndarray) -> np.ndarray:
         """Log-odds of the target."""
-        return z.astype(np.float64) @ self.weight + self.intercept
+        return z[:, : len(self.weight)].astype(np.float64) @ self.weight + self.intercept
 
     def contributions(self, z: np.ndarray) -> np.ndarray:
         """Summed log-odds of a neuron's three features."""
-        return (z * self.weight).reshape(len(z), 3, len(self.weight) // 3).sum(axis=1)
+        of_neurons = z[:, : len(self.weight)] * self.weight
+        return of_neurons.reshape(len(z), 3, len(self.weight) // 3).sum(axis=1)
 
     def gradient(self, z: np.ndarray) -> np.ndarray:
         """The weights."""
-        return np.tile(self.weight, (len(z), 1))
+        out = np.zeros(z.shape)
+        out[:, : len(self.weight)] = self.weight
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """``linear`` over its spread, plus the target's wording less its mean over its own; both are of documents without labels.
+
+    The wording stands in column ``column`` of those behind the neurons' features.
+    """
+
+    linear: Linear
+    column: int
+    neuron_spread: float
+    wording_mean: float
+    wording_spread: float
+
+    def score(self, z: np.ndarray) -> np.ndarray:
+        """The sum of the two."""
+        return self.linear.score(z) / self.neuron_spread + self.wording(z)
+
+    def wording(self, z: np.ndarray) -> np.ndarray:
+        """The wording's part of each score, (D,)."""
+        return (z[:, self._place].astype(np.float64) - self.wording_mean) / self.wording_spread
+
+    def contributions(self, z: np.ndarray) -> np.ndarray:
+        """The neurons' part of each score, by neuron."""
+        return self.linear.contributions(z) / self.neuron_spread
+
+    def gradient(self, z: np.ndarray) -> np.ndarray:
+        """The weights, and that of the wording."""
+        out = self.linear.gradient(z) / self.neuron_spread
+        out[:, self._place] = 1 / self.wording_spread
+        return out
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Its three numbers as a set keeps them."""
+        return np.asarray([self.neuron_spread, self.wording_mean, self.wording_spread])
+
+    @property
+    def _place(self) -> int:
+        return len(self.linear.weight) + self.column
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +173,8 @@ class Signature:
 
     def gradient(self, z: np.ndarray) -> np.ndarray:
         """Through the voters' similarities; who votes is taken as given."""
+        out = np.zeros(z.shape)
+        z = self._neurons(z)
         weight_Dn, nearest_Dn, total_D1 = self._voters(z)
         vote_Dn = self.vote_K[nearest_Dn]
         score_D1 = (weight_Dn * vote_Dn).sum(axis=1, keepdims=True)
@@ -136,11 +182,17 @@ class Signature:
         pulled_Df = np.einsum("dn,dnf->df", pull_Dn, self.signature_Kf[nearest_Dn].astype(np.float64))
         length_D1 = np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
         unit_Df = z / length_D1
-        return (pulled_Df - (pulled_Df * unit_Df).sum(axis=1, keepdims=True) * unit_Df) / length_D1
+        out[:, : z.shape[1]] = (pulled_Df - (pulled_Df * unit_Df).sum(axis=1, keepdims=True) * unit_Df) / length_D1
+        return out
+
+    def _neurons(self, z: np.ndarray) -> np.ndarray:
+        return z[:, : self.signature_Kf.shape[1]]
 
     def _voters(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weights of the nearest neurons, their places, both (D, n), and what the weights were divided by, (D, 1)."""
-        similarity_Dn, nearest_Dn = self.index.search(unit_rows(z), min(self.neighbours, len(self.vote_K)))
+        similarity_Dn, nearest_Dn = self.index.search(
+            unit_rows(self._neurons(z)), min(self.neighbours, len(self.vote_K))
+        )
         weight_Dn = np.maximum(similarity_Dn, 0).astype(np.float64)
         total_D1 = np.maximum(weight_Dn.sum(axis=1, keepdims=True), 1e-12)
         return weight_Dn / total_D1, nearest_Dn, total_D1
@@ -170,6 +222,13 @@ def fit_single(z: np.ndarray, positive_D: np.ndarray, *, either_direction: bool 
     precision_sK = np.stack([average_precision_N(sign * z[:, :neurons], positive_D) for sign in directions])
     row, position = np.unravel_index(int(precision_sK.argmax()), precision_sK.shape)
     return Single(int(position), neurons, directions[int(row)])
+
+
+def fit_blended(linear: Linear, column: int, z: np.ndarray) -> Blended:
+    """The blend of a fitted ``linear`` with a wording, for documents ``z`` that decide the spreads and need no label."""
+    wording_D = z[:, len(linear.weight) + column].astype(np.float64)
+    spread, wording_spread = (max(float(values_D.std()), 1e-9) for values_D in (linear.score(z), wording_D))
+    return Blended(linear, column, spread, float(wording_D.mean()), wording_spread)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from curator.neuronset.carried import (
     carried_evidence,
     carried_scorers,
 )
+from curator.neuronset.depth import is_wording
 from curator.neuronset.features import NeuronChoice, document_features
 from curator.neuronset.identify import ModelChoice, Reporter, Silent, atlas_of
 from curator.neuronset.partners import find_partners
@@ -102,8 +103,8 @@ def source_scores(
     features = document_features(
         backbone, texts, source.choice, skip_tokens=source.manifest.skip_tokens, progress=progress
     )
-    readable = ~np.isnan(features.values_DfK).any(axis=(1, 2))
-    z = source.standardiser(features.values_DfK[readable])
+    readable = np.flatnonzero(~np.isnan(features.values_DfK).any(axis=(1, 2)))
+    z = source.evidence(features.values_DfK[readable], [texts[row] for row in readable])
     found = {}
     for target, chosen in source.manifest.targets.items():
         for name in chosen.methods:
@@ -135,7 +136,8 @@ def carry_neuron_set(
     _require_one_world(source, shared, backbone, corpus)
     known_D = ~np.isnan(next(iter(scores.values())))  # the same documents for every scorer
     carried = _read(source, shared, backbone, corpus, known_D, match_settings, settings, progress)
-    arrays: dict[str, np.ndarray] = {"mean_fK": carried.standardiser.mean_fK, "scale_fK": carried.standardiser.scale_fK}
+    arrays = {"mean_fK": carried.standardiser.mean_fK, "scale_fK": carried.standardiser.scale_fK}
+    arrays |= {name: array for name, array in source.arrays.items() if is_wording(name)}
     filters, refined = {}, []
     for target in source.manifest.targets:
         scorers = carried_scorers(source, target, carried, scores, settings)
@@ -194,7 +196,9 @@ def _read(
     if (parts_D == Part.FIT).sum() < 2 or not (parts_D == Part.VALIDATE).any():
         raise InsufficientDataError("The probe corpus has too few documents to carry a set on; give it more text.")
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
-    z = standardiser(np.nan_to_num(features.values_DfK))
+    z, wording = standardiser(np.nan_to_num(features.values_DfK)), source.wording
+    if wording is not None:
+        z = np.hstack([z, wording.scores(texts)])
     domain_D = np.asarray([document.domain for document in corpus.documents])
     return Carried(
         partners, position_P, neurons, standardiser, z, parts_D, domain_D, features.tokens_D, second.manifest.gated
@@ -219,6 +223,8 @@ def _target_filter(
         f"{target}.linear.intercept": np.asarray([scorers.linear.intercept]),
         f"{target}.signature.vote": scorers.signature.vote_K,
     }
+    if scorers.blended:
+        arrays[f"{target}.blended.spread"] = scorers.blended.spread
     qualities: dict[MethodName, MethodQuality] = {}
     for name, method in scorers.by_name().items():
         own = method.score(carried.z)

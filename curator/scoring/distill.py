@@ -23,8 +23,9 @@ from curator import fingerprint
 from curator.errors import ConfigError, InsufficientDataError
 from curator.neuronset.thresholds import certified_recall, fewest
 from curator.records import Document, Score, TargetResult
-from curator.scoring.prefilter import ORDERS, Prefilter, buckets, folded
+from curator.scoring.prefilter import Prefilter
 from curator.settings import PrefilterSettings, Settings
+from curator.text.ngrams import ORDERS, buckets, folded
 
 _ITERATIONS = 40
 _MIN_KEPT = 16

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_ONE_TARGET = re.compile(r"[^.]+\.(?P<domain>.+)\.(?:single|linear|signature)(?:\.[a-z0-9]+)?")
+_ONE_TARGET = re.compile(r"[^.]+\.(?P<domain>.+)\.(?:single|linear|signature|blended)(?:\.[a-z0-9]+)?")
 
 
 def scorer_etag(set_etag: str, methods: Mapping[str, str], dtype: str) -> str:

@@ -1,10 +1,8 @@
 """A linear score of a text's hashed byte n-grams: what a cascade asks before it asks the model.
 
-ASCII letters are lowered and digits made one; every run of 3 and of 5 bytes, packed into 64 bits and multiplied, is a bucket
-of a table of weights, and a text's score is the mean weight over its n-grams. Words, spaces, markup and any script are alike to
-it. No string is built: a batch is one array of bytes, so a core scores about 40 MB of text a second, where a model reads
-kilobytes. NumPy is all that scoring needs. A prefilter is a megabyte for each target, with a fingerprint; how it is fitted and
-what its cutoffs promise is in ``distill``. It does not know neurons.
+A text's score is the mean weight over its n-grams (``text/ngrams``). A batch is one array of bytes, so a core scores about 40 MB
+of text a second, where a model reads kilobytes. NumPy is all that scoring needs. A prefilter is a megabyte for each target, with
+a fingerprint; how it is fitted and what its cutoffs promise is in ``distill``. It does not know neurons.
 """
 
 from __future__ import annotations
@@ -20,14 +18,11 @@ import numpy as np
 from curator import fingerprint
 from curator.errors import ArtifactError, ArtifactNotFoundError
 from curator.files import atomic_folder, read_json, write_json
+from curator.text.ngrams import ORDERS, buckets, folded
 
 FORMAT = "curator-prefilter-1"
-ORDERS = (3, 5)
 _MANIFEST, _WEIGHTS = "prefilter.json", "weights.npy"
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_FOLD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000")
 _BATCH_BYTES = 1 << 20
-_WORD = 8
 
 
 @dataclass(frozen=True)
@@ -101,22 +96,6 @@ def load_prefilter(folder: Path) -> Prefilter:
             f"The prefilter at {folder} was changed after it was made; remove it and run the job again."
         )
     return found
-
-
-def folded(text: str) -> bytes:
-    """The bytes that n-grams are cut from."""
-    return text.encode("utf-8", "replace").translate(_FOLD)
-
-
-def buckets(data: bytes, order: int, bits: int) -> np.ndarray:
-    """Bucket of the n-gram that begins at each byte but the last ``order`` - 1, uint64."""
-    count = len(data) - order + 1
-    if count <= 0:
-        return np.zeros(0, np.uint64)
-    padded = np.frombuffer(data + bytes(_WORD), np.uint8)
-    words = np.lib.stride_tricks.as_strided(padded[:_WORD].view("<u8"), (count,), (1,))
-    packed = words & np.uint64((1 << (8 * order)) - 1)
-    return (packed * (_MULTIPLIER + np.uint64(2 * order))) >> np.uint64(64 - bits)
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[bytes]]:

@@ -60,7 +60,7 @@ class NeuronSetScorer:
         neuron_set.require_model(backbone)
         self._targets = tuple(_Target.of(neuron_set, target, method) for target in resolved_targets(neuron_set, domain))
         self._backbone, self._set = backbone, neuron_set
-        self._choice, self._standardiser = neuron_set.choice, neuron_set.standardiser
+        self._choice = neuron_set.choice
         self._names = [str(neuron) for neuron in self._choice.neurons]
 
     @property
@@ -115,7 +115,9 @@ class NeuronSetScorer:
         texts = [document.text for document in valid]
         features = document_features(self._backbone, texts, self._choice, skip_tokens=self._set.manifest.skip_tokens)
         readable_V = np.isfinite(features.values_DfK[:, 0, 0])
-        z_RF = self._standardiser(features.values_DfK[readable_V])
+        readable = [text for text, good in zip(texts, readable_V.tolist(), strict=True) if good]
+        wording = any(target.method_name == "blended" for target in targets)
+        z_RF = self._set.evidence(features.values_DfK[readable_V], readable, wording=wording)
         ids = [document.id for document, good in zip(valid, readable_V.tolist(), strict=True) if good]
         tokens = features.tokens_D[readable_V].tolist()
         scored = zip(*(self._scores(target, z_RF, ids, tokens) for target in targets), strict=True)

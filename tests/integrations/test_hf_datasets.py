@@ -139,7 +139,7 @@ def test_whatever_changes_scores_changes_the_hash(set_folder: Path, tmp_path: Pa
     folder = tmp_path / "copied"
     shutil.copytree(set_folder, folder)
     hashes = [Hasher.hash(Scorer(folder)), Hasher.hash(Scorer(folder, targets=["letters", "digits"]))]
-    hashes += [Hasher.hash(Scorer(folder, method=method)) for method in ("single", "linear", "signature")]
+    hashes += [Hasher.hash(Scorer(folder, method=method)) for method in ("single", "linear", "signature", "blended")]
     hashes += [Hasher.hash(Scorer(folder, text_column="body")), Hasher.hash(Scorer(folder, dtype="bfloat16"))]
     _make_again(folder)
     hashes.append(Hasher.hash(Scorer(folder)))

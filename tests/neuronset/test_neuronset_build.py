@@ -27,7 +27,7 @@ def test_domains_that_differ_grossly_are_told_apart_by_every_method(world: Path,
     assert set(manifest.targets) == set(TARGETS)
     for target in TARGETS:
         filter_ = manifest.targets[target]
-        assert set(filter_.methods) == {"single", "linear", "signature"}
+        assert set(filter_.methods) == {"single", "linear", "signature", "blended"}
         default = filter_.methods[filter_.default]
         assert default.report_average_precision > 0.95
         assert all(quality.report_auroc > 0.9 for quality in filter_.methods.values())
@@ -83,8 +83,9 @@ def test_a_round_trip_keeps_manifest_arrays_and_etag(world: Path, saved: tuple[N
     assert loaded.arrays.keys() == written.arrays.keys()
     for name, array in written.arrays.items():
         np.testing.assert_array_equal(loaded.arrays[name], array)
-    z = np.random.default_rng(0).standard_normal((5, 3 * len(loaded.manifest.neurons))).astype(np.float32)
-    for method in ("single", "linear", "signature"):
+    columns = 3 * len(loaded.manifest.neurons) + len(loaded.manifest.targets)
+    z = np.random.default_rng(0).standard_normal((5, columns)).astype(np.float32)
+    for method in ("single", "linear", "signature", "blended"):
         np.testing.assert_array_equal(
             loaded.method("digits", method).score(z), written.method("digits", method).score(z)
         )

@@ -24,7 +24,7 @@ from curator.text.probe import ProbeCorpus
 from tests.atlas.core_world import make_atlas, make_backbone, make_corpus
 from tests.neuronset.made_set import TARGETS, make_set
 
-METHODS = ("single", "linear", "signature")
+METHODS = ("single", "linear", "signature", "blended")
 
 
 @cache

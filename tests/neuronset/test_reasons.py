@@ -9,6 +9,7 @@ import pytest
 
 from curator.neuronset.features import document_features
 from curator.neuronset.reasons import VERDICTS, explain, sample_documents
+from curator.neuronset.scorers import METHODS, Blended
 from curator.neuronset.thresholds import Reported
 from curator.records import Document
 from tests.atlas.core_world import make_backbone, make_corpus
@@ -53,7 +54,7 @@ def test_a_threshold_keeps_documents_hits_and_tokens() -> None:
     assert REPORTED.kept(1.0).documents == 0
 
 
-@pytest.mark.parametrize("name", ["single", "linear", "signature"])
+@pytest.mark.parametrize("name", METHODS)
 def test_a_gradient_is_the_slope_of_its_score(name: str) -> None:
     z, _ = _features(documents=6, seed=2)
     method, z = _methods()[name], z.astype(np.float32)
@@ -65,18 +66,18 @@ def test_a_gradient_is_the_slope_of_its_score(name: str) -> None:
     np.testing.assert_allclose(2 * (gradient * step).sum(axis=1), measured, rtol=0.05, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", ["linear", "single", "signature"])
+@pytest.mark.parametrize("name", METHODS)
 def test_a_reason_has_the_scorers_own_score_and_neurons(world: Path, name: str) -> None:
     neuron_set, backbone, documents = make_set(world), make_backbone("gpt2", world), make_corpus().documents[:6]
     features = document_features(backbone, [d.text for d in documents], neuron_set.choice, skip_tokens=4)
-    z = neuron_set.standardiser(features.values_DfK)
+    z = neuron_set.evidence(features.values_DfK, [d.text for d in documents])
     method = neuron_set.method("digits", name)
     reasons = explain(backbone, neuron_set, "digits", name, documents)
     for row, reason in enumerate(reasons):
         assert reason is not None and reason.tokens == features.tokens_D[row]
         assert reason.score == pytest.approx(method.score(z)[row], abs=1e-3)
         effects = method.contributions(z)[row]
-        strongest = max(effects)
+        strongest = max([*effects, method.wording(z)[row]] if isinstance(method, Blended) else effects)
         assert not reason.raised or reason.raised[0][1] == pytest.approx(strongest, abs=1e-3)
         assert reason.text in documents[row].text and sum(reason.lengths) == len(reason.text)
 

@@ -8,7 +8,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from curator.neuronset.artifact import best_method
 from curator.neuronset.calibrate import fit_calibration, operating_points, reliability
-from curator.neuronset.scorers import Linear, Method, Standardiser, fit_linear, fit_signature, fit_single
+from curator.neuronset.scorers import (
+    Blended,
+    Linear,
+    Method,
+    Standardiser,
+    fit_blended,
+    fit_linear,
+    fit_signature,
+    fit_single,
+)
 from curator.settings import NeuronSetSettings
 
 SETTINGS = NeuronSetSettings()
@@ -16,37 +25,46 @@ NEURONS, POINTING = 10, (0, 4, 7)
 
 
 def _features(documents: int = 400, seed: int = 0, gap: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-    """z (D, 3 K) where three neurons tell the positives apart, the fifth best of all; and the labels."""
+    """z (D, 3 K) where three neurons tell the positives apart, the fifth best of all; and the labels.
+
+    Behind them stands what the wording says: something of the positives, far from zero and widely spread.
+    """
     generator = np.random.default_rng(seed)
     positive = generator.random(documents) < 0.3
     values = generator.standard_normal((documents, 3, NEURONS)).astype(np.float32)
     values[:, :, POINTING] += gap * positive[:, None, None]
     values[:, :, 4] += gap * positive[:, None]
-    return Standardiser.fit(values)(values), positive
+    wording = 50 + 9 * generator.standard_normal(documents) + 9 * positive
+    return np.hstack([Standardiser.fit(values)(values), wording[:, None]]), positive
 
 
 def _methods() -> dict[str, Method]:
     z, positive = _features()
+    neurons = z[:, : 3 * NEURONS]
+    linear = fit_linear(neurons, positive, SETTINGS)
     return {
-        "single": fit_single(z, positive),
-        "linear": fit_linear(z, positive, SETTINGS),
-        "signature": fit_signature(z, positive, SETTINGS),
+        "single": fit_single(neurons, positive),
+        "linear": linear,
+        "signature": fit_signature(neurons, positive, SETTINGS),
+        "blended": fit_blended(linear, 0, z),
     }
 
 
-@pytest.mark.parametrize("name", ["single", "linear", "signature"])
+@pytest.mark.parametrize("name", ["single", "linear", "signature", "blended"])
 def test_every_scorer_tells_separable_documents_apart_on_unseen_ones(name: str) -> None:
     z, positive = _features(seed=1)
     assert average_precision_score(positive, _methods()[name].score(z)) > 0.9
 
 
-@pytest.mark.parametrize("name", ["single", "linear", "signature"])
+@pytest.mark.parametrize("name", ["single", "linear", "signature", "blended"])
 def test_contributions_explain_the_score_and_point_at_the_right_neurons(name: str) -> None:
     z, positive = _features(seed=1)
     method = _methods()[name]
     contributions, score = method.contributions(z), method.score(z)
     assert contributions.shape == (len(z), NEURONS)
     offset = method.intercept if isinstance(method, Linear) else 0.0
+    if isinstance(method, Blended):
+        offset = method.linear.intercept / method.neuron_spread + method.wording(z)
     np.testing.assert_allclose(contributions.sum(axis=1) + offset, score, rtol=1e-5, atol=1e-5)
     strongest = contributions[positive].mean(axis=0).argsort()[::-1]
     assert strongest[0] in POINTING
@@ -54,12 +72,14 @@ def test_contributions_explain_the_score_and_point_at_the_right_neurons(name: st
 
 def test_the_single_neuron_is_the_one_of_best_average_precision() -> None:
     z, positive = _features()
+    z = z[:, : 3 * NEURONS]
     best = max(range(NEURONS), key=lambda n: average_precision_score(positive, z[:, n]))
     assert fit_single(z, positive).position == best == 4
 
 
 def test_a_gated_neuron_may_point_at_a_target_by_a_low_reading() -> None:
     z, positive = _features()
+    z = z[:, : 3 * NEURONS]
     turned = fit_single(-z, positive, either_direction=True)
     assert (turned.position, turned.direction) == (4, -1)
     np.testing.assert_allclose(turned.score(-z), fit_single(z, positive).score(z))
@@ -84,9 +104,38 @@ def test_standardised_features_are_clipped_and_constants_are_zero() -> None:
     assert standardiser(values + 1000).max() == 10
 
 
-def test_on_a_tie_linear_wins_and_then_the_simpler_one() -> None:
-    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9}) == "linear"
-    assert best_method({"single": 0.95, "linear": 0.9, "signature": 0.95}) == "single"
+def test_on_a_tie_the_blend_wins_then_linear_and_then_the_simpler_one() -> None:
+    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9, "blended": 0.9}) == "blended"
+    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9, "blended": 0.8}) == "linear"
+    assert best_method({"single": 0.95, "linear": 0.9, "signature": 0.95, "blended": 0.9}) == "single"
+
+
+def test_the_halves_of_a_blend_have_the_same_spread_whatever_their_scales() -> None:
+    z, _ = _features()
+    blend = _methods()["blended"]
+    assert isinstance(blend, Blended)
+    assert blend.wording(z).std() == pytest.approx(1) and blend.wording(z).mean() == pytest.approx(0, abs=1e-6)
+    assert blend.contributions(z).sum(axis=1).std() == pytest.approx(1, abs=1e-3)
+    scaled = z.copy()
+    scaled[:, -1] *= 7
+    np.testing.assert_allclose(fit_blended(blend.linear, 0, scaled).score(scaled), blend.score(z), rtol=1e-6)
+
+
+def test_only_the_blend_looks_at_the_wording() -> None:
+    z, _ = _features()
+    changed = z.copy()
+    changed[:, -1] = 0
+    for name, method in _methods().items():
+        assert np.array_equal(method.score(changed), method.score(z)) == (name != "blended")
+
+
+def test_a_blend_tells_apart_what_neither_half_does_as_well() -> None:
+    z, positive = _features(gap=0.3)
+    linear = fit_linear(z[:, :-1], positive, SETTINGS)
+    unseen, labels = _features(seed=1, gap=0.3)
+    blend = average_precision_score(labels, fit_blended(linear, 0, z).score(unseen))
+    assert blend > average_precision_score(labels, linear.score(unseen))
+    assert blend > average_precision_score(labels, unseen[:, -1])
 
 
 @settings(deadline=None, max_examples=25)

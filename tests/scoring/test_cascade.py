@@ -14,8 +14,9 @@ from curator.records import Document, Rejection, RejectReason, Score
 from curator.scoring import prefilter as prefilters
 from curator.scoring.cascade import Cascade, train_cascade
 from curator.scoring.distill import distilled_prefilter, safe_cutoff
-from curator.scoring.prefilter import ORDERS, Prefilter, buckets, folded, load_prefilter, save_prefilter
+from curator.scoring.prefilter import Prefilter, load_prefilter, save_prefilter
 from curator.settings import PrefilterSettings
+from curator.text.ngrams import ORDERS, buckets, folded
 from tests.atlas.core_world import make_text
 
 CUTOFFS = {"digits": 0.4, "letters": 0.55}

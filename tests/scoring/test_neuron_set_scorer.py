@@ -22,7 +22,7 @@ def _values(results: list[Score | Rejection]) -> np.ndarray:
     return np.asarray([(r.value, r.probability) for r in results if isinstance(r, Score)])
 
 
-@pytest.mark.parametrize("method", ["single", "linear", "signature"])
+@pytest.mark.parametrize("method", ["single", "linear", "signature", "blended"])
 def test_unseen_documents_of_the_target_score_higher(world: Path, method: MethodName) -> None:
     documents = unseen(60)
     values = _values(make_scorer(world, "digits", method).score(documents))
@@ -76,7 +76,7 @@ def test_a_target_is_named_once(world: Path) -> None:
             NeuronSetScorer(backbone, made, wrong)
 
 
-@pytest.mark.parametrize("method", ["single", "linear", "signature"])
+@pytest.mark.parametrize("method", ["single", "linear", "signature", "blended"])
 def test_scores_do_not_depend_on_the_batch(world: Path, method: MethodName) -> None:
     documents, scorer = unseen(), make_scorer(world, "letters", method)
     together = _values(scorer.score(documents))
@@ -90,10 +90,10 @@ def test_the_etag_tells_set_domain_and_method_apart(world: Path) -> None:
     scorers = [
         make_scorer(world, domain, method)
         for domain in ("digits", "letters")
-        for method in ("single", "linear", "signature")
+        for method in ("single", "linear", "signature", "blended")
     ]  # fmt: skip
     scorers += [make_scorer(world, ("digits", "letters")), make_scorer(world, ("letters", "digits"))]
-    assert len({scorer.etag for scorer in scorers}) == 8
+    assert len({scorer.etag for scorer in scorers}) == 10
     assert (
         scorers[0].etag == NeuronSetScorer(make_backbone("gpt2", world), scorers[0].neuron_set, "digits", "single").etag
     )
