@@ -64,7 +64,7 @@ def retrieval_rows(quick: bool) -> Iterator[Row]:
         yield _row(
             f"default_precision_k{count}",
             entries[DEFAULT],
-            f"linear on Rosetta neurons, {count} examples",
+            f"neurons and wording, {count} examples",
             goals,
             about,
         )

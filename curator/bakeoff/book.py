@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from curator.bakeoff.ablation import Ablated
 from curator.bakeoff.contest import Result
 from curator.bakeoff.cost import ReadingCost
-from curator.bakeoff.entrants import DEFAULT
+from curator.bakeoff.entrants import DEFAULT, LINEAR, RANDOM_NEURONS
 from curator.bakeoff.run import Prepared
 from curator.bakeoff.schedule import Trained
 from curator.bakeoff.summary import best, overlaps, paired_difference, pretraining_table, table
@@ -24,7 +24,6 @@ from curator.files import atomic_file, write_json
 SCHEMA = "curator.bakeoff/1"
 OVERLAP_REGIME = "k10"
 UNSEEN = "k10-unseen"
-RANDOM_NEURONS = "linear, as many random neurons"
 
 
 def book(
@@ -59,13 +58,13 @@ def book(
 
 
 def _compared(results: Sequence[Result], regime: str, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The default against the best selector without a model, and against as many random neurons."""
+    """The default against the best selector without a model, and ``linear`` on Rosetta neurons against as many random ones."""
     name, precision = best(entries, "text")
     return {
         "best_without_a_model": name,
         "precision_without_a_model": precision,
         "over_it": paired_difference(results, regime, DEFAULT, name),
-        "over_random_neurons": paired_difference(results, regime, DEFAULT, RANDOM_NEURONS),
+        "over_random_neurons": paired_difference(results, regime, LINEAR, RANDOM_NEURONS),
     }
 
 

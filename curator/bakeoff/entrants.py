@@ -18,6 +18,7 @@ from curator.bakeoff.neurons import (
     HiddenCosine,
     HiddenLogistic,
     NagProfile,
+    NeuronBlended,
     NeuronLinear,
     NeuronSignature,
     NeuronSingle,
@@ -40,7 +41,9 @@ from curator.bakeoff.tuned import FirstWindows, PerplexityDifference
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import NeuronSetSettings
 
-DEFAULT = "linear, Rosetta (default)"
+DEFAULT = "blended, Rosetta (default)"
+LINEAR = "linear, Rosetta"
+RANDOM_NEURONS = "linear, as many random neurons"
 SINGLE = "one Rosetta neuron"
 NOT_ROSETTA = "one matched neuron"
 
@@ -90,8 +93,9 @@ def text_selectors(views: TextViews, domain_D: np.ndarray) -> list[Selector]:
         Dsir("DSIR", "text", 1, views),
         TfidfNearest("TF-IDF nearest", "text", 1, views),
         FastText("fastText", "text", 1, views),
-        NgramLogistic("n-gram logistic", "text", 1, views, tfidf=False),
-        NgramLogistic("TF-IDF logistic", "text", 1, views, tfidf=True),
+        NgramLogistic("n-gram logistic", "text", 1, views, "frequencies"),
+        NgramLogistic("TF-IDF logistic", "text", 1, views, "weights"),
+        NgramLogistic("byte n-gram logistic", "text", 1, views, "grams"),
     ]
 
 
@@ -110,6 +114,9 @@ def all_selectors(
     def linear(name: str, mask_N: np.ndarray) -> Selector:
         return NeuronLinear(name, "neurons", 1, neurons, np.flatnonzero(mask_N), settings)
 
+    def blended(name: str, mask_N: np.ndarray) -> Selector:
+        return NeuronBlended(name, "neurons", 1, neurons, np.flatnonzero(mask_N), settings, texts)
+
     everything_N = np.ones_like(populations.broad_N)
     broad = np.flatnonzero(populations.broad_N)
     return [
@@ -123,9 +130,11 @@ def all_selectors(
         ProbeSingle(NOT_ROSETTA, "neurons", 0, neurons, chosen[NOT_ROSETTA]),
         NeuronSingle("single, by the examples", "neurons", 1, neurons, np.flatnonzero(populations.paper_N), gated),
         NeuronSignature("signature, Rosetta", "neurons", 1, neurons, broad, settings),
-        linear(DEFAULT, populations.broad_N),
+        blended(DEFAULT, populations.broad_N),
+        blended("blended, as many random neurons", populations.random_N),
+        linear(LINEAR, populations.broad_N),
         linear("linear, Rosetta k=1", populations.paper_N),
-        linear("linear, as many random neurons", populations.random_N),
+        linear(RANDOM_NEURONS, populations.random_N),
         linear("linear, as many matched neurons", populations.matched_N),
         linear("linear, all neurons", everything_N),
     ]

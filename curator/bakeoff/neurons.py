@@ -1,9 +1,9 @@
 """Selectors that read a language model: its loss, its hidden states, its neurons. Our own are the product's scorers themselves.
 
-``linear``, ``signature`` and ``single`` are ``neuronset.scorers``, fitted on the examples' features of a population of neurons,
-standardised over unlabelled documents. ``NAG-style`` [N]: a document's most active neurons of each layer against how often they
-are among the most active of the examples (raw), or how much more often than of the background. Cost: the reading, made once
-for all; then milliseconds. They do not know how the neurons were found (``populations``).
+``linear``, ``blended``, ``signature`` and ``single`` are ``neuronset.scorers``, fitted on the examples' features of a population
+of neurons, standardised over unlabelled documents. ``NAG-style`` [N]: a document's most active neurons of each layer against how
+often they are among the most active of the examples (raw), or how much more often than of the background. Cost: the reading,
+made once for all; then milliseconds. They do not know how the neurons were found (``populations``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from sklearn.linear_model import LogisticRegression
 
 from curator.bakeoff.reading import Reading
 from curator.bakeoff.selectors import Lesson, Named, Score
-from curator.neuronset.scorers import Background, Standardiser, fit_linear, fit_signature, fit_single
+from curator.bakeoff.texts import TextViews
+from curator.neuronset.scorers import Background, Standardiser, fit_blended, fit_linear, fit_signature, fit_single
+from curator.neuronset.wording import fit_weights
 from curator.settings import NeuronSetSettings
 
 NAG_NEURONS = 20
@@ -78,6 +80,29 @@ class NeuronLinear(Named):
         background = self.views.background(self.index, self.settings.background_shrinkage)
         method = fit_linear(self.views.z(lesson.rows, self.index), lesson.labels, self.settings, background)
         return lambda rows: method.score(self.views.z(rows, self.index))
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronBlended(Named):
+    """The product's ``blended`` on a population of neurons; the pool's documents give the spreads, as they need no label."""
+
+    views: NeuronViews
+    index: np.ndarray
+    settings: NeuronSetSettings
+    texts: TextViews
+
+    def fit(self, lesson: Lesson) -> Score:
+        """Fit both halves on the examples."""
+        grams, dials = self.texts.grams, self.settings
+        background = self.views.background(self.index, dials.background_shrinkage)
+        linear = fit_linear(self.views.z(lesson.rows, self.index), lesson.labels, dials, background)
+        weight_B = fit_weights(grams[lesson.rows], lesson.labels, dials.wording_regularisation)
+
+        def evidence(rows: np.ndarray) -> np.ndarray:
+            return np.hstack([self.views.z(rows, self.index), (grams[rows] @ weight_B)[:, None]])
+
+        method = fit_blended(linear, 0, evidence(lesson.unlabelled_D))
+        return lambda rows: method.score(evidence(rows))
 
 
 @dataclass(frozen=True, slots=True)

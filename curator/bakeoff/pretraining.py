@@ -45,10 +45,12 @@ class PretrainingSettings(Settings):
     selectors: tuple[str, ...] = (
         "random",
         "oracle",
-        "linear, Rosetta (default)",
+        "blended, Rosetta (default)",
+        "linear, Rosetta",
         "one Rosetta neuron",
         "one matched neuron",
         "TF-IDF logistic",
+        "byte n-gram logistic",
         "DSIR",
     )
     """Those whose choices are trained on; random and oracle are what the others are measured between."""

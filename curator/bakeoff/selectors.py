@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from curator.bakeoff.tasks import Task
 from curator.bakeoff.texts import TextViews
+from curator.neuronset.wording import fit_weights
 
 Score = Callable[[np.ndarray], np.ndarray]
 """From rows (R,) to scores (R,) float64."""
@@ -167,15 +167,14 @@ class TfidfNearest(Named):
 
 @dataclass(frozen=True, slots=True)
 class NgramLogistic(Named):
-    """Logistic regression on hashed words and pairs; with ``tfidf`` on their TF-IDF, else on frequencies of unit length."""
+    """Logistic regression on hashed words or bytes; ``view`` is which of the texts' views."""
 
     views: TextViews
-    tfidf: bool
+    view: Literal["frequencies", "weights", "grams"]
     inverse_penalty: float = 100.0
 
     def fit(self, lesson: Lesson) -> Score:
         """Both classes weighed alike."""
-        features = self.views.weights if self.tfidf else self.views.frequencies
-        model = LogisticRegression(C=self.inverse_penalty, class_weight="balanced", solver="liblinear", random_state=0)
-        model.fit(features[lesson.rows], lesson.labels)
-        return lambda rows: features[rows] @ model.coef_[0]
+        features = getattr(self.views, self.view)
+        weight_B = fit_weights(features[lesson.rows], lesson.labels, self.inverse_penalty)
+        return lambda rows: features[rows] @ weight_B

@@ -27,7 +27,7 @@ Domain = Annotated[str | None, typer.Option(help="Target domain, where the set h
 MaxDepth = Annotated[
     int | None, typer.Option(help="Read at most so many layers, where the set was fitted for it too.", min=1)
 ]
-Method = Annotated[MethodOption | None, typer.Option(help="Scorer; the set's default is the best on validation.")]
+Method = Annotated[MethodOption | None, typer.Option(help="Scorer; by default the one that validation chose.")]
 Remote = Annotated[
     str | None, typer.Option(help="Score on the server at this address; no text leaves otherwise.", metavar="HOST:PORT")
 ]

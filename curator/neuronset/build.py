@@ -261,7 +261,7 @@ def _fit_target(
         name: quality.validation_average_precision for name, quality in qualities.items()
     }
     return TargetFilter(
-        default=best_method(validation),
+        default=best_method(validation, int(probe.part(Part.VALIDATE, target)[1].sum())),
         single_neuron=single.position,
         single_direction=single.direction,
         methods=qualities,

@@ -92,7 +92,7 @@ class MethodQuality(_Frozen):
 
 
 class TargetFilter(_Frozen):
-    """The scorers of one target domain; ``default`` has the best average precision on the validation documents."""
+    """The scorers of one target domain; ``default`` is chosen on the validation documents (``best_method``)."""
 
     default: MethodName
     single_neuron: int

@@ -43,7 +43,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pairs = [word for name in DOMAINS for word in ("--domain", f"{name}=env:{name}?max_chars=300000")]
         done = CliRunner().invoke(app, ["bakeoff", "--quick", "--out", str(folder), "--unseen", "prose", *pairs])
     assert done.exit_code == 0, done.output
-    assert "linear, Rosetta (default)" in done.output and "bakeoff.html" in done.output
+    assert "blended, Rosetta (default)" in done.output and "bakeoff.html" in done.output
     return folder
 
 
@@ -54,7 +54,7 @@ def test_the_json_holds_every_regime_with_bounds_that_hold(out: Path) -> None:
     assert few["oracle"]["precision"] == 1.0
     assert few["random"]["precision"] < few["TF-IDF logistic"]["precision"] <= 1.0
     assert set(few["oracle"]["targets"]) == set(DOMAINS)
-    assert "linear, Rosetta (default)" not in found["regimes"]["k0"]
+    assert "blended, Rosetta (default)" not in found["regimes"]["k0"]
     assert {one["zeroed"] for one in found["ablation"]} == {"set", "random", "matched"}
 
 

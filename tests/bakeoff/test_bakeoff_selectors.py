@@ -16,6 +16,7 @@ from curator.bakeoff.neurons import (
     HiddenCosine,
     HiddenLogistic,
     NagProfile,
+    NeuronBlended,
     NeuronLinear,
     NeuronSignature,
     NeuronSingle,
@@ -70,6 +71,7 @@ def every_selector() -> list[Selector]:
         NeuronSingle("single", "neurons", 1, NEURON_VIEWS, ALL, gated=False),
         NeuronSignature("signature", "neurons", 1, NEURON_VIEWS, ALL, SETTINGS),
         NeuronLinear("linear", "neurons", 1, NEURON_VIEWS, ALL, SETTINGS),
+        NeuronBlended("blended", "neurons", 1, NEURON_VIEWS, ALL, SETTINGS, VIEWS),
     ]
 
 

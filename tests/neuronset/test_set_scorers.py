@@ -105,9 +105,16 @@ def test_standardised_features_are_clipped_and_constants_are_zero() -> None:
 
 
 def test_on_a_tie_the_blend_wins_then_linear_and_then_the_simpler_one() -> None:
-    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9, "blended": 0.9}) == "blended"
-    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9, "blended": 0.8}) == "linear"
-    assert best_method({"single": 0.95, "linear": 0.9, "signature": 0.95, "blended": 0.9}) == "single"
+    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9, "blended": 0.9}, 100) == "blended"
+    assert best_method({"single": 0.9, "linear": 0.9, "signature": 0.9, "blended": 0.8}, 100) == "linear"
+    assert best_method({"single": 0.95, "linear": 0.9, "signature": 0.95, "blended": 0.9}, 100) == "single"
+
+
+def test_few_documents_do_not_make_a_worse_scorer_the_default() -> None:
+    found = {"single": 0.254, "linear": 0.465, "signature": 0.484, "blended": 0.419}
+    assert best_method(found, 8) == "blended"
+    assert best_method(found, 80) == "linear"
+    assert best_method(found, 8_000) == "signature"
 
 
 def test_the_halves_of_a_blend_have_the_same_spread_whatever_their_scales() -> None:
