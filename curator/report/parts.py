@@ -119,7 +119,7 @@ class NeuronEntry(Part):
 
 
 class NeuronEffect(Part):
-    """How much one neuron raised or lowered a document's score."""
+    """How much one neuron raised or lowered a document's score; ``wording`` stands for the blended scorer's other half."""
 
     neuron: str
     effect: float
@@ -129,7 +129,7 @@ class SampleDocument(Part):
     """A held-out document, what the filter says of it, and why.
 
     ``effects`` are by token of ``text``, the stretch that moved the score most; for the linear scorer ``score`` is
-    ``intercept``, plus all ``effects``, plus those ``elsewhere``.
+    ``intercept``, plus all ``effects``, plus those ``elsewhere``; for the blended one the effect of its wording comes on top.
     """
 
     document: Text

@@ -47,6 +47,10 @@ def test_documents_are_written_under_the_fields_that_the_job_reads(tmp_path):
         ("Read https://host/a/b and hf:owner/name, 3/4 of it.", "Read https://host/a/b and hf:owner/name, 3/4 of it."),
         ("atlas of zoo:neox-32x2", "atlas of zoo:neox-32x2"),
         ("loading /srv/models/neox", "loading neox"),
+        ("Cannot read /srv/my data/set one: it is gone.", "Cannot read set one: it is gone."),
+        ("'/srv/one two/three four/five.jsonl' is bad", "'five.jsonl' is bad"),
+        ("from /srv/a and /srv/b", "from a and b"),
+        ("at /srv//twice/", "at twice"),
     ],
 )
 def test_a_public_message_keeps_the_last_part_of_a_path_only(message, public):

@@ -22,7 +22,9 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _LOCAL_SCHEMES = frozenset(
     {"file", "local", "memory", "data", "dir", "reference", "simplecache", "filecache", "blockcache"}
 )
-_PATH = re.compile(r"(?<![\w/:.])~?(?:/[^\s'\",;:)(]+)+/?")
+_NAME = r"[^\s/'\",;:)(]+"
+_PATH = re.compile(rf"(?<![\w/:.])~?(?:/+{_NAME}(?: {_NAME}){{0,4}}(?=/))*/+{_NAME}/?")
+"""An absolute path; up to four spaces belong to a folder's name where a slash follows."""
 _MARKS = re.compile(r"[*?\[]")
 
 
