@@ -75,5 +75,6 @@ class PlainFormatter(logging.Formatter):
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
-    """The fields that the caller attached to a record."""
-    return {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+    """The fields that the caller attached to a record; not those with a leading underscore, which libraries (Ray) put on all."""
+    found = record.__dict__.items()
+    return {name: value for name, value in found if name not in _STANDARD and not name.startswith("_")}

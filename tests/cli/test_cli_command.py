@@ -183,6 +183,11 @@ def test_plain_records_carry_their_extra_fields_too():
     assert logs.PlainFormatter().format(record) == "serving  address=[::1]:1"
 
 
+def test_what_libraries_put_on_every_record_is_not_shown():
+    record = logging.makeLogRecord({"msg": "serving", "_ray_timestamp_ns": 1, "address": "[::1]:1"})
+    assert logs.PlainFormatter().format(record) == "serving  address=[::1]:1"
+
+
 def test_zoo_list_prints_a_line_for_each_bundled_model():
     from curator.zoo.catalog import bundled_models
 
