@@ -83,7 +83,7 @@ class ShardFolder:
             unfinished.unlink()
         self._folder = folder
         self._file: IO[bytes] | None = None
-        self._target = folder
+        self._target = self._partial = folder
         self._digest = hashlib.sha256()
         self._size = 0
         self._shards: list[ShardInfo] = []
@@ -116,7 +116,7 @@ class ShardFolder:
         os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
-        partial_name(self._target).replace(self._target)
+        self._partial.replace(self._target)
         sync_folder(self._folder)
         digest = commit.sha256.hex()
         self._shards.append(
@@ -128,7 +128,7 @@ class ShardFolder:
         if self._file is not None:
             self._file.close()
             self._file = None
-            partial_name(self._target).unlink(missing_ok=True)
+            self._partial.unlink(missing_ok=True)
 
     def finish(self, opened: scoring_pb2.Opened, threshold: Mapping[str, float], report: FilterReport) -> None:
         """Write the manifest: from now on the folder is whole."""
@@ -147,6 +147,7 @@ class ShardFolder:
         self._target = inside(self._folder, shard_id + SUFFIX)
         if self._target.parent != self._folder.resolve():
             raise ArtifactError(f"The server named a shard {shard_id!r}, which is not a plain name; update the server.")
-        self._file = partial_name(self._target).open("wb")
+        self._partial = partial_name(self._target)
+        self._file = self._partial.open("wb")
         self._digest = hashlib.sha256()
         self._size = 0

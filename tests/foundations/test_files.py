@@ -59,11 +59,31 @@ def test_an_error_inside_leaves_the_old_folder(tmp_path: Path) -> None:
     assert names(tmp_path / "artifact") == ["old"]
 
 
+def test_writers_of_one_target_with_one_process_id_share_no_partial_file(tmp_path: Path) -> None:
+    """As two machines have it whose processes happen to have the same number."""
+    target = tmp_path / "x"
+    with atomic_file(target) as first, atomic_file(target) as second:
+        first.write(b"one, which is longer")
+        second.write(b"two")
+        assert len(names(tmp_path)) == 2
+    assert target.read_bytes() == b"one, which is longer"  # whole, of the one who came last
+    assert names(tmp_path) == ["x"]
+
+
+def test_writers_of_one_folder_with_one_process_id_end_with_one_whole_folder(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "artifact") as first, atomic_folder(tmp_path / "artifact") as second:
+        (first / "one").touch()
+        (second / "two").touch()
+    assert names(tmp_path) == ["artifact"]
+    assert names(tmp_path / "artifact") == ["one"]
+
+
 def test_what_a_killed_process_left_is_removed_and_only_that(tmp_path: Path) -> None:
-    partial_name(tmp_path / "x").touch()
+    for _ in range(2):
+        partial_name(tmp_path / "x").touch()
     partial_name(tmp_path / "folder").mkdir()
     (tmp_path / "x").touch()
-    assert remove_partials(tmp_path) == 2
+    assert remove_partials(tmp_path) == 3
     assert names(tmp_path) == ["x"]
 
 
