@@ -48,10 +48,14 @@ class BrokenStreamError(Exception):
 
 
 class Client:
-    """A connection to one curator server. Thread-safe; close it, or use it as a context manager."""
+    """Connections to a curator server, or to its replicas. Thread-safe; close it, or use it as a context manager.
+
+    Where the address has several servers behind it, calls go to them in turn and a stream stays with one until it ends or
+    breaks; then it goes on at another.
+    """
 
     def __init__(self, address: str, options: ConnectionOptions | None = None) -> None:
-        """``address`` is ``host:port`` or any gRPC target; nothing is sent before the first call."""
+        """``address`` is ``host:port``, ``dns:///name:port``, ``ipv4:a:1,b:2`` or any gRPC target; the first call connects."""
         self.address = address
         self._options = options or ConnectionOptions()
         credentials = self._options.credentials(address)
