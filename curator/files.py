@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Generator
@@ -24,6 +25,7 @@ from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, St
 LOCK = ".lock"
 """Name of the file by which ``exclusive`` holds a folder."""
 _PARTIAL = ".partial-"
+_ADDRESS = re.compile(r"\A([a-z][a-z0-9+.-]+):/")
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
 
@@ -35,9 +37,23 @@ def partial_name(target: Path) -> Path:
     return target.with_name(f"{target.name}{_PARTIAL}{os.getpid()}-{secrets.token_hex(8)}")
 
 
+def local_path(target: Path) -> Path:
+    """The absolute path of what is to be written. Raises ConfigError for an address such as ``s3://bucket/out``.
+
+    ``Path`` would make a folder called ``s3:`` of it; to be seen only before the path is absolute.
+    """
+    if found := _ADDRESS.match(os.fspath(target)):
+        raise ConfigError(
+            f"Output cannot be written to {found[1]}:// addresses; name a folder on a disk or a mounted volume, and copy it "
+            "to the store when it is finished."
+        )
+    return target.absolute()
+
+
 @contextmanager
 def storage_errors(target: Path) -> Generator[None, None, None]:
-    """Turn what a full or read-only disk says into a StorageError that names the place."""
+    """Turn what a full or read-only disk says into a StorageError that names the place. Raises what ``local_path`` does."""
+    local_path(target)
     try:
         yield
     except OSError as error:

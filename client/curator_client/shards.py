@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from curator.api.v1 import scoring_pb2
 from curator.errors import ArtifactError, ConfigError
-from curator.files import inside, partial_name, remove_partials, sync_folder, write_json
+from curator.files import inside, local_path, partial_name, remove_partials, sync_folder, write_json
 from curator.version import __version__
 
 MANIFEST = "manifest.json"
@@ -77,7 +77,7 @@ class ShardFolder:
         """Empties the folder of what a killed run left. Raises ConfigError when it holds a finished result."""
         if (folder / MANIFEST).exists():
             raise ConfigError(f"{folder} already holds a finished result; choose another folder.")
-        folder.mkdir(parents=True, exist_ok=True)
+        local_path(folder).mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
         for unfinished in folder.glob(f"kept-{'[0-9]' * 10}{SUFFIX}"):  # no manifest: shards of a run that never ended
             unfinished.unlink()
