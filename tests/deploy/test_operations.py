@@ -2,9 +2,7 @@
 
 import os
 import re
-import shlex
 import subprocess
-import sys
 
 import pytest
 
@@ -13,10 +11,6 @@ from tests.deploy.commands import ROOT, free_port
 
 GUIDE = (ROOT / "deploy/README.md").read_text()
 BLOCKS = re.findall(r"^```([^\n]+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-RUN = {
-    "curator": "from curator.cli.main import run; run()",
-    "curator-client": "from curator_client.cli import run; run()",
-}
 
 
 def lines(kind):
@@ -39,24 +33,19 @@ def test_what_the_guide_links_to_is_there():
 
 @pytest.fixture
 def desk(world, tmp_path):
-    """A folder with what an operator has: two sets of different content, a pool, the commands on the path, free ports."""
+    """A folder with what an operator has: two sets of different content, a pool."""
     home = tmp_path / "home"
     for name, target in (("law-v1", "digits"), ("law-v2", "letters")):
         made = world.identify(target, home / "neuron-sets" / name, "--name", name)
         assert made.exit_code == 0, made.output
     (tmp_path / "pool.jsonl").write_text(world.pool.read_text())
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name, code in RUN.items():
-        (tools / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n')
-        (tools / name).chmod(0o755)
     return tmp_path
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
-def test_the_commands_of_the_guide_run_in_order_as_they_stand(desk):
+def test_the_commands_of_the_guide_run_in_order_as_they_stand(desk, tools):
     script = "\n".join(
         ["set -eo pipefail", "trap 'kill $(jobs -p) 2>&- || true' EXIT", *(x[2:] for x in lines("console"))]
     )
@@ -67,7 +56,7 @@ def test_the_commands_of_the_guide_run_in_order_as_they_stand(desk):
         "CURATOR_HOME": str(desk / "home"),
         "CURATOR_HEALTH_ADDRESS": f"127.0.0.1:{ports['50051']}",
         "CURATOR_ADDRESS": f"127.0.0.1:{ports['50051']}",
-        "PATH": f"{desk / 'tools'}:{os.environ['PATH']}",
+        "PATH": f"{tools}:{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
