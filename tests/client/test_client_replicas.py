@@ -1,10 +1,11 @@
 """One target with several servers behind it: whose turn it is, what streams do, and how new replicas are found."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from curator_client import AsyncClient, Client, connection
+from curator_client import AsyncClient, Client, ConnectionOptions, RetryPolicy, connection
 
 from tests.client.replicas import Replica, free_port, name_server
 from tests.contract.service_fakes import LetterScorer, sample_documents
@@ -95,6 +96,24 @@ def test_a_stream_whose_replica_dies_goes_on_at_the_other(pair, tmp_path):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_server_that_was_away_for_seconds_is_found_soon_after_its_return(start):
+    """gRPC's synchronous stack alone takes 8 seconds: outside of calls it neither connects nor notices that it has."""
+    port, patient = free_port(), ConnectionOptions(retry=RetryPolicy(attempts=100, cap_s=0.5))
+    first = start(HOSTS[0], port)
+    with Client(first.address, patient) as client, ThreadPoolExecutor(1) as beside:
+        client.score_batch(DOCUMENTS[:3])
+        first.kill()
+
+        def come_back():
+            time.sleep(2)
+            start(HOSTS[0], port)
+            return time.monotonic()
+
+        back = beside.submit(come_back)
+        assert client.score_batch(DOCUMENTS[:3]) == EXPECTED[:3]
+        assert time.monotonic() - back.result() < 4
 
 
 @pytest.mark.parametrize("age", [None, 0.5], ids=["connections for ever", "connections of an age"])
