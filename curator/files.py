@@ -1,8 +1,10 @@
 """Files that appear whole or not at all: write to a temporary name beside the target, flush to disk, rename.
 
-A reader never sees half a file, and a process killed at any moment leaves only ``*.partial-*`` names, which the next run
-removes. Folders become artifacts by the same rule: data first, manifest last, then one rename. Works on one local
-filesystem; it does not know remote stores.
+A reader never sees half a file, and a process killed at any moment leaves only ``*.partial-*`` names. Each write has a name of
+its own, so that writers on any number of machines never share one; whoever is last gives the target its content. What was
+left is removed by those who hold a folder alone: a filter that is prepared or finished, an atlas that goes on, a client that
+begins. Elsewhere it stays, is never read, and may be deleted. Folders become artifacts by the same rule: data first, manifest
+last, then one rename. Works on file systems with renames, shared ones too; it does not know remote stores.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,17 +25,35 @@ from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, St
 LOCK = ".lock"
 """Name of the file by which ``exclusive`` holds a folder."""
 _PARTIAL = ".partial-"
+_ADDRESS = re.compile(r"\A([a-z][a-z0-9+.-]+):/")
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
 
 def partial_name(target: Path) -> Path:
-    """The temporary name beside ``target`` that this process writes before the rename."""
-    return target.with_name(f"{target.name}{_PARTIAL}{os.getpid()}")
+    """A new temporary name beside ``target``, to be written and then renamed; no other call gives it, on any machine.
+
+    Process ids are equal across machines and containers, so 64 random bits follow; the id is there for who looks into the folder.
+    """
+    return target.with_name(f"{target.name}{_PARTIAL}{os.getpid()}-{secrets.token_hex(8)}")
+
+
+def local_path(target: Path) -> Path:
+    """The absolute path of what is to be written. Raises ConfigError for an address such as ``s3://bucket/out``.
+
+    ``Path`` would make a folder called ``s3:`` of it; to be seen only before the path is absolute.
+    """
+    if found := _ADDRESS.match(os.fspath(target)):
+        raise ConfigError(
+            f"Output cannot be written to {found[1]}:// addresses; name a folder on a disk or a mounted volume, and copy it "
+            "to the store when it is finished."
+        )
+    return target.absolute()
 
 
 @contextmanager
 def storage_errors(target: Path) -> Generator[None, None, None]:
-    """Turn what a full or read-only disk says into a StorageError that names the place."""
+    """Turn what a full or read-only disk says into a StorageError that names the place. Raises what ``local_path`` does."""
+    local_path(target)
     try:
         yield
     except OSError as error:
@@ -110,14 +132,13 @@ def atomic_file(target: Path) -> Generator[IO[bytes], None, None]:
 def atomic_folder(target: Path) -> Generator[Path, None, None]:
     """Yield a temporary folder that takes the name ``target`` (replacing an old one) only when the block succeeds."""
     temporary = partial_name(target)
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
             yield temporary
             if target.exists():
-                old = target.with_name(f"{target.name}{_PARTIAL}old-{os.getpid()}")
+                old = partial_name(target)
                 target.rename(old)
                 temporary.rename(target)
                 shutil.rmtree(old)

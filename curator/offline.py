@@ -17,6 +17,7 @@ from typing import Literal
 
 from curator.errors import ConfigError
 from curator.factories import NeuronSetFactory
+from curator.files import local_path
 from curator.filtering.annotate import Annotator
 from curator.filtering.cascade_plan import CascadeOptions
 from curator.filtering.dataset import reselect, run_request
@@ -121,7 +122,7 @@ def dataset_request(
     return FilterRequest(
         sources=tuple(os.fspath(source) for source in several),
         factory=factory,
-        out=Path(out).absolute(),
+        out=local_path(Path(out)),
         policy=policy,
         source_options=source_options or SourceOptions(),
         options=options or OutputOptions(),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """A connection to one curator server, for one event loop."""
+    """Connections to a curator server, or to its replicas as ``Client`` says, for one event loop."""
 
     def __init__(self, address: str, options: ConnectionOptions | None = None) -> None:
         """``address`` is ``host:port`` or any gRPC target; call inside a running event loop."""

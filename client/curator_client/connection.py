@@ -12,11 +12,19 @@ from curator.api.v1 import scoring_pb2
 from curator.errors import ConfigError
 from curator_client.core import BatchOptions, RetryPolicy
 
+_BALANCED = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", 32 << 20),
     ("grpc.max_send_message_length", 32 << 20),
     ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),  # gRPC 1.76 heeds it in place of keepalive_timeout_ms
+    ("grpc.http2.max_pings_without_data", 0),  # else a silent server is asked twice, and never again
+    ("grpc.service_config", _BALANCED),  # calls in turn to all addresses of the target; gRPC alone keeps to one
+    (
+        "grpc.initial_reconnect_backoff_ms",
+        100,
+    ),  # of gRPC 1 s and 2 minutes, in which every call to one that is back fails
+    ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),  # retries are ours: C-core's ignore RetryInfo and end at the first response of a stream
 )
 

@@ -17,7 +17,7 @@ from curator import fingerprint
 from curator.api.status import error_from_status
 from curator.api.v1 import jobs_pb2
 from curator.errors import ArtifactError, ArtifactNotFoundError, CancelledJobError, CuratorError, JobError
-from curator.files import inside, sync_folder
+from curator.files import inside, local_path, sync_folder
 
 Job = jobs_pb2.Job
 ENDED = frozenset({Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED})
@@ -76,7 +76,7 @@ class DownloadFlow:
         listed = next((one for one in job.artifacts if one.name == artifact), None)
         if listed is None:
             raise ArtifactNotFoundError(f"{job.name} has no artifact {artifact!r}; its artifacts are listed with it.")
-        folder.mkdir(parents=True, exist_ok=True)
+        local_path(folder).mkdir(parents=True, exist_ok=True)
         self.target = inside(folder, artifact)
         self.progress = 0
         self._job, self._listed = job.name, listed

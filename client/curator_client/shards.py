@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from curator.api.v1 import scoring_pb2
 from curator.errors import ArtifactError, ConfigError
-from curator.files import inside, partial_name, remove_partials, sync_folder, write_json
+from curator.files import inside, local_path, partial_name, remove_partials, sync_folder, write_json
 from curator.version import __version__
 
 MANIFEST = "manifest.json"
@@ -77,13 +77,13 @@ class ShardFolder:
         """Empties the folder of what a killed run left. Raises ConfigError when it holds a finished result."""
         if (folder / MANIFEST).exists():
             raise ConfigError(f"{folder} already holds a finished result; choose another folder.")
-        folder.mkdir(parents=True, exist_ok=True)
+        local_path(folder).mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
         for unfinished in folder.glob(f"kept-{'[0-9]' * 10}{SUFFIX}"):  # no manifest: shards of a run that never ended
             unfinished.unlink()
         self._folder = folder
         self._file: IO[bytes] | None = None
-        self._target = folder
+        self._target = self._partial = folder
         self._digest = hashlib.sha256()
         self._size = 0
         self._shards: list[ShardInfo] = []
@@ -116,7 +116,7 @@ class ShardFolder:
         os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
-        partial_name(self._target).replace(self._target)
+        self._partial.replace(self._target)
         sync_folder(self._folder)
         digest = commit.sha256.hex()
         self._shards.append(
@@ -128,7 +128,7 @@ class ShardFolder:
         if self._file is not None:
             self._file.close()
             self._file = None
-            partial_name(self._target).unlink(missing_ok=True)
+            self._partial.unlink(missing_ok=True)
 
     def finish(self, opened: scoring_pb2.Opened, threshold: Mapping[str, float], report: FilterReport) -> None:
         """Write the manifest: from now on the folder is whole."""
@@ -147,6 +147,7 @@ class ShardFolder:
         self._target = inside(self._folder, shard_id + SUFFIX)
         if self._target.parent != self._folder.resolve():
             raise ArtifactError(f"The server named a shard {shard_id!r}, which is not a plain name; update the server.")
-        self._file = partial_name(self._target).open("wb")
+        self._partial = partial_name(self._target)
+        self._file = self._partial.open("wb")
         self._digest = hashlib.sha256()
         self._size = 0

@@ -22,7 +22,15 @@ from curator.atlas.chunks import Chunk, chunks_of
 from curator.atlas.spankeys import SpanKeys
 from curator.atlas.store import AtlasIdentity, DocumentEntry
 from curator.errors import ArtifactError
-from curator.files import partial_name, read_json, require_free, storage_errors, sync_folder, write_json
+from curator.files import (
+    partial_name,
+    read_json,
+    remove_partials,
+    require_free,
+    storage_errors,
+    sync_folder,
+    write_json,
+)
 from curator.lm.backbone import Backbone
 from curator.shares import Share
 from curator.tensorfile import Specs, create_tensors, flush, open_tensors, read_metadata, total_bytes
@@ -146,12 +154,14 @@ class Part:
     def start(cls, folder: Path, header: PartHeader) -> Part:
         """Go on with the part in ``folder`` when it is of the same header and has a snapshot, else begin it anew.
 
-        Raises StorageError when the disk has no room for it.
+        Call it while nobody else writes there, for what a killed process left is removed. Raises StorageError when the disk
+        has no room.
         """
         try:
             found = cls.open(folder, writable=True)
             found.snapshot()
             if found.header == header:
+                remove_partials(folder)
                 return found
         except ArtifactError:
             pass

@@ -52,6 +52,14 @@ def serve(
     drain_delay: Annotated[
         float, typer.Option(help="Seconds between NOT_SERVING and asking streams to leave.", min=0)
     ] = 1.0,
+    connection_age: Annotated[
+        float | None,
+        typer.Option(help="Seconds after which a connection takes no new calls, so that clients look again."),
+    ] = None,
+    connection_grace: Annotated[
+        float | None,
+        typer.Option(help="Seconds that streams get on such a connection; all that they want unless given."),
+    ] = None,
     jobs: Annotated[
         Path | None, typer.Option(help="Run jobs, and keep them with all they make in this folder.", metavar="DIR")
     ] = None,
@@ -98,6 +106,8 @@ def serve(
         max_queued_documents=max_queued,
         grace_s=grace,
         drain_delay_s=drain_delay,
+        max_connection_age_s=connection_age,
+        max_connection_grace_s=connection_grace,
         jobs=jobs
         and _job_settings(jobs, max_running=max_jobs, workers=job_workers, device=device, dtype=dtype, **allowed),
     )

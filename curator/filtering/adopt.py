@@ -53,11 +53,13 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Give a finished file a second name, or copy it where that cannot be; ``target`` appears whole."""
     temporary = partial_name(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary.unlink(missing_ok=True)
     try:
         os.link(source, temporary)
     except OSError:  # another disk, or a file system without links
         with source.open("rb") as reader, atomic_file(target) as writer:
             shutil.copyfileobj(reader, writer)
         return
-    temporary.replace(target)
+    try:
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)  # a rename onto another name of the same file does nothing and leaves both

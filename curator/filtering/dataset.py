@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from curator.errors import ConfigError
-from curator.files import LOCK, exclusive
+from curator.files import LOCK, exclusive, local_path
 from curator.filtering.adopt import adopt_scores
 from curator.filtering.annotate import Annotator
 from curator.filtering.cascade import require_reach
@@ -91,7 +91,7 @@ def filter_sources(
     request = FilterRequest(
         sources=tuple(sources),
         factory=factory,
-        out=out.absolute(),
+        out=local_path(out),
         policy=policy,
         source_options=source_options or SourceOptions(),
         options=options or OutputOptions(),
@@ -138,7 +138,7 @@ def reselect(
             what this policy would keep; or as for ``filter_sources``.
         FingerprintError: a source changed since it was scored, or as for ``filter_sources``.
     """
-    out = out.absolute()
+    out = local_path(out)
     require_free_or_finished(out)
     load_manifest(finished)  # says so when there is none
     scoring = load_plan(finished).scoring

@@ -259,12 +259,20 @@ def running_server(
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    times_s = {
+        "grpc.keepalive_time_ms": settings.keepalive_s,
+        "grpc.max_connection_age_ms": settings.max_connection_age_s,
+        "grpc.max_connection_age_grace_ms": settings.max_connection_grace_s,
+    }
     return [
+        *((name, round(seconds * 1000)) for name, seconds in times_s.items() if seconds is not None),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its connections at random
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),  # gRPC's own 5 minutes ends clients that keep alive
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.ping_timeout_ms", 20_000),  # gRPC 1.76 heeds it in place of keepalive_timeout_ms
+        ("grpc.http2.max_pings_without_data", 0),  # else a silent stream is asked twice, and never again
     ]
 
 

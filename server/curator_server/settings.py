@@ -67,6 +67,15 @@ class ServerSettings(BaseModel):
     """Text bytes handed to the scorer at a time."""
     grace_s: float = Field(default=20.0, ge=0)
     """Time that running calls get after SIGTERM."""
+    keepalive_s: float = Field(default=300.0, gt=0)
+    """A client from which nothing came for so long is asked for a sign of life, and cut off without one after 20 s more: of a
+    machine that is gone gRPC alone would keep the streams for two hours."""
+    max_connection_age_s: float | None = Field(default=None, gt=0)
+    """Connections of this age, give or take a tenth, take no new calls, so that clients look up the addresses again and find
+    replicas that were added; None: never. Open streams stay until they end, or for ``max_connection_grace_s``."""
+    max_connection_grace_s: float | None = Field(default=None, ge=0)
+    """Time that streams get on a connection that is of age; None: all that they want. One that is cut goes on at another replica,
+    and what it had not committed (filtering: 256 MiB of text at most) or had no answer for (scoring) is scored again."""
     drain_delay_s: float = Field(default=1.0, ge=0)
     """Time between health turning NOT_SERVING and streams being told to leave, for load balancers to notice."""
 

@@ -1,12 +1,14 @@
 """A tiny neuron set for the commands of ``deploy/``, made by the command itself once a session, a corpus, and machines."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from tests.cli.cli_world import CliWorld, rows
+from tests.deploy.forked import forked_commands
 from tests.integrations.conftest import cluster
 
 __all__ = ["cluster"]
@@ -19,6 +21,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> CliWorld:
         made = CliWorld.make(tmp_path_factory.mktemp("deploy-world"))
         assert Path(made.neuron_set).is_dir()
     return made
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the path in which the package's commands are."""
+    with forked_commands(tmp_path_factory.mktemp("tools")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

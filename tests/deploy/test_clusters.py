@@ -13,6 +13,7 @@ import yaml
 from jsonschema import ValidationError
 
 from curator.filtering.output import verify_output
+from tests.cli.cli_world import curator
 from tests.deploy.commands import ROOT
 from tests.deploy.validation import validate
 from tests.filtering.filtering_pool import files_of
@@ -20,7 +21,6 @@ from tests.filtering.filtering_pool import files_of
 RAYJOB = yaml.safe_load((ROOT / "deploy/ray/rayjob.yaml").read_text())
 SLURM = ROOT / "deploy/slurm"
 ENVOY = yaml.safe_load((ROOT / "deploy/envoy/envoy.yaml").read_text())
-CURATOR = "from curator.cli.main import run; run()"
 SBATCH = """#!/usr/bin/env bash
 # Runs at once what sbatch would queue; an array's tasks in reverse.
 set -euo pipefail
@@ -39,24 +39,28 @@ wc -l <"$LOG"
 """
 
 
+@pytest.fixture(scope="session")
+def bucket(corpus):
+    """The corpus behind an address that ``fsspec`` opens, through the same code as s3://; its store is a folder here."""
+    return f"local://{corpus}"
+
+
 @pytest.fixture(scope="module")
-def expected(world, corpus, tmp_path_factory):
+def expected(world, bucket, tools, tmp_path_factory):
     """What one process makes of the corpus, under the policy of the examples; both keep everything that has a score."""
     out = tmp_path_factory.mktemp("expected") / "out"
-    command(*filter_words(world, corpus, out), "--format", "parquet", "--piece-size", "256MiB")
+    command(tools, *filter_words(world, bucket, out), "--format", "parquet", "--piece-size", "256MiB")
     return files_of(out)
 
 
-def filter_words(world, corpus, out):
+def filter_words(world, bucket, out):
     words = ("--neuron-set", world.neuron_set, "--token-budget", "20B", "--out", out)
-    return ["filter", f"{corpus}/*.jsonl.zst", *map(str, words)]
+    return ["filter", f"{bucket}/*.jsonl.zst", *map(str, words)]
 
 
-def command(*words, **environment):
+def command(tools, *words, **environment):
     here = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | environment
-    done = subprocess.run(
-        [sys.executable, "-c", CURATOR, *words], env=here, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([tools / "curator", *words], env=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -84,15 +88,39 @@ def test_the_rayjob_places_one_actor_on_each_worker_and_shares_the_output():
 @pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_entry_point_of_the_rayjob_makes_the_bytes_of_one_process_on_two_machines(
-    cluster, world, corpus, expected, tmp_path
+    cluster, world, bucket, expected, tools, tmp_path
 ):
     shutil.copytree(world.neuron_set, tmp_path / "neuron-sets/default")
-    name, *words = shlex.split(RAYJOB["spec"]["entrypoint"].replace("s3://example-corpus/web", str(corpus)))
-    assert name == "curator"
-    command(*(re.sub("^/shards", str(tmp_path), word) for word in words), RAY_ADDRESS=cluster.address)
+    name, *words = shlex.split(RAYJOB["spec"]["entrypoint"].replace("s3://example-corpus/web", bucket))
+    assert name == "curator" and words[2].startswith("local://")
+    command(tools, *(re.sub("^/shards", str(tmp_path), word) for word in words), RAY_ADDRESS=cluster.address)
     found = files_of(tmp_path / "web-20B")
     assert found == expected
     assert verify_output(tmp_path / "web-20B").documents_kept > 100
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_bucket_as_the_output_is_refused_before_anything_is_done(world, bucket, tmp_path, monkeypatch, engine):
+    monkeypatch.chdir(tmp_path)
+    words = filter_words(world, bucket, "s3://example-shards/web-20B")
+    done = curator(*words, "--engine", engine)
+    assert done.exit_code == 2
+    assert "cannot be written to s3:// addresses; name a folder on a disk or a mounted volume" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_copy_that_the_rayjob_describes_brings_every_file_to_the_store(tmp_path):
+    (copy,) = re.findall(r"python -c \"(.+)\"", (ROOT / "deploy/ray/rayjob.yaml").read_text())
+    (tmp_path / "shards/web-20B/kept").mkdir(parents=True)
+    (tmp_path / "shards/web-20B/kept/kept-00000.parquet").write_bytes(b"rows")
+    (tmp_path / "shards/web-20B/manifest.json").write_bytes(b"{}")
+    store = f"local://{tmp_path}/store"
+    code = (
+        copy.replace("/shards", f"{tmp_path}/shards").replace("s3://example-shards", store).replace("'s3'", "'local'")
+    )
+    for _ in range(2):  # a job that RayJob starts again copies again
+        subprocess.run([sys.executable, "-c", code], check=True)
+        assert files_of(tmp_path / "store/web-20B") == files_of(tmp_path / "shards/web-20B")
 
 
 def test_the_scripts_are_clean():
@@ -134,17 +162,13 @@ def test_a_submission_without_parts_or_command_is_refused(tmp_path, words):
 
 
 @pytest.mark.timeout(180)
-def test_the_array_makes_the_bytes_of_one_process(world, corpus, expected, tmp_path):
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name, text in {
-        "sbatch": SBATCH,
-        "curator": f'#!/usr/bin/env bash\nexec {shlex.quote(sys.executable)} -c {shlex.quote(CURATOR)} "$@"\n',
-    }.items():
-        (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
-    words = [*filter_words(world, corpus, tmp_path / "out")[1:], "--format", "parquet", "--piece-size", "256MiB"]
-    path = f"{tools}:{os.environ['PATH']}"
+def test_the_array_makes_the_bytes_of_one_process(world, bucket, expected, tools, tmp_path):
+    slurm = tmp_path / "slurm"
+    slurm.mkdir()
+    (slurm / "sbatch").write_text(SBATCH)
+    (slurm / "sbatch").chmod(0o755)
+    words = [*filter_words(world, bucket, tmp_path / "out")[1:], "--format", "parquet", "--piece-size", "256MiB"]
+    path = f"{slurm}:{tools}:{os.environ['PATH']}"
     done = submit(tmp_path, 2, "--", *words, PATH=path, LOG=str(tmp_path / "log"))
     log = (tmp_path / "log").read_text()
     assert done.returncode == 0, done.stderr + log

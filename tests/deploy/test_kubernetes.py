@@ -96,6 +96,13 @@ def test_a_pod_is_not_killed_before_its_streams_have_left(overlay, tmp_path):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_new_pods_are_found_within_half_an_hour_and_no_stream_is_cut_for_it(overlay, tmp_path):
+    settings = parsed_serve(server(overlay)["args"], tmp_path)
+    assert 60 <= settings.max_connection_age_s <= 1800
+    assert settings.max_connection_grace_s is None
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_probes_ask_for_services_that_there_are_and_liveness_for_the_process_alone(overlay):
     from curator_server.app import SCORING_SERVICE, SERVICES
 

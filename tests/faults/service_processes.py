@@ -19,8 +19,8 @@ from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_document
 OPTIONS = ConnectionOptions(
     batches=BatchOptions(max_documents=5), retry=RetryPolicy(attempts=50, base_s=0.01, cap_s=0.2)
 )
-_FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload([__name__])
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload([__name__])
 
 
 def corpus(count: int) -> list[Document]:
@@ -52,8 +52,8 @@ class KilledServer:
         self._process.close()
 
     def _start(self) -> None:
-        here, there = _FORKED.Pipe(duplex=False)
-        self._process = _FORKED.Process(target=_serve, args=(self.port, there), daemon=True)
+        here, there = FORKED.Pipe(duplex=False)
+        self._process = FORKED.Process(target=_serve, args=(self.port, there), daemon=True)
         self._process.start()
         there.close()
         with here:
@@ -70,8 +70,8 @@ def _serve(port: int, ready: Connection) -> None:
 @contextmanager
 def filtering_client(address: str, documents: int, out: Path) -> Iterator[None]:
     """A client process that filters; the block runs once it has begun, and its end is the client's."""
-    here, there = _FORKED.Pipe(duplex=False)
-    process = _FORKED.Process(target=_filter, args=(address, documents, out, there), daemon=True)
+    here, there = FORKED.Pipe(duplex=False)
+    process = FORKED.Process(target=_filter, args=(address, documents, out, there), daemon=True)
     process.start()
     there.close()
     with here:

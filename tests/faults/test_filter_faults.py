@@ -1,5 +1,6 @@
 """Exactly once: a filter that is killed anywhere, any number of times, ends with the bytes of one that never was."""
 
+import errno
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from curator.errors import StorageError
 from curator.filtering.dataset import reselect
 from curator.filtering.engines import LocalEngine
 from curator.filtering.output import OutputOptions, verify_output
@@ -147,6 +149,24 @@ def test_a_worker_that_dies_changes_nothing(pool, clean, tmp_path):
     factory = Factory(dies_once=tmp_path / "died")
     run(pool, tmp_path / "out", POLICY, factory, engine=LocalEngine(2), **SETTINGS)
     assert (tmp_path / "died").exists()
+    assert files_of(tmp_path / "out") == files_of(clean)
+
+
+@pytest.mark.parametrize("room", [3, 12, 30])
+def test_a_full_disk_ends_the_job_with_a_sentence_and_it_goes_on_when_there_is_room(pool, clean, tmp_path, room):
+    left, real = [room], os.fsync
+
+    def fills_up(descriptor):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "full")
+        real(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError, match="free space there"):
+        patch.setattr(os, "fsync", fills_up)
+        run(pool, tmp_path / "out", POLICY, **SETTINGS)
+    assert not (tmp_path / "out").exists()
+    run(pool, tmp_path / "out", POLICY, **SETTINGS)
     assert files_of(tmp_path / "out") == files_of(clean)
 
 

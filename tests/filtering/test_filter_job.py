@@ -8,6 +8,7 @@ import pytest
 
 from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, FingerprintError, SourceNotFoundError
 from curator.filtering import phases, tasks, write_shard
+from curator.filtering.adopt import link_or_copy
 from curator.filtering.dataset import reselect
 from curator.filtering.evaluation import kept_ids
 from curator.filtering.job import load_plan
@@ -343,6 +344,14 @@ def test_selecting_again_from_scores_is_what_a_new_job_would_be(pool, tmp_path):
         assert files_of(tmp_path / f"again-{number}") == files_of(tmp_path / f"whole-{number}")
         assert verify_output(tmp_path / f"again-{number}") == report
     verify_output(tmp_path / "first")
+
+
+def test_a_score_file_that_is_taken_over_twice_leaves_no_second_name(tmp_path):
+    """Killed between the link and its entry, a job links again; renaming onto another name of one file does nothing."""
+    (tmp_path / "made").write_bytes(b"scores")
+    for _ in range(2):
+        link_or_copy(tmp_path / "made", tmp_path / "job/scores")
+    assert files_of(tmp_path / "job") == {"scores": b"scores"}
 
 
 def test_selecting_again_needs_the_sources_and_says_so(tmp_path):

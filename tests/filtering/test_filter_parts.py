@@ -1,13 +1,15 @@
 """A job whose pieces are scored by parts that never meet: the bytes of one process, whatever happens to a part."""
 
-from dataclasses import replace
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curator.errors import ConfigError, FingerprintError
-from curator.files import exclusive, shared
+from curator.files import exclusive, partial_name, shared
 from curator.filtering.dataset import run_request
 from curator.filtering.ledger import Ledger
 from curator.filtering.output import OutputOptions
@@ -16,7 +18,7 @@ from curator.filtering.policy import Policy
 from curator.filtering.request import FilterRequest
 from curator.filtering.run_shard import score_step
 from curator.shares import Share
-from tests.filtering.filtering_pool import Factory, files_of, run, write_pool
+from tests.filtering.filtering_pool import Factory, TextScorer, files_of, run, write_pool
 
 POLICY = Policy(keep_fraction=0.5)
 PARTS = 3
@@ -70,6 +72,44 @@ def test_a_part_that_runs_again_scores_nothing_and_one_that_is_lost_is_made_at_t
     assert files_of(request_.out) == whole
     assert score_part(request_, first) == PartReport(0, 0)
     assert prepare(request_) > 0
+
+
+@dataclass(frozen=True)
+class InStep(Factory):
+    """Scorers of two processes of which none goes ahead: each score file is open in both of them at a time."""
+
+    barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=20), compare=False)
+
+    def __call__(self, worker):
+        scorer, score = super().__call__(worker), TextScorer.score_one
+
+        def score_in_step(document):
+            self.barrier.wait()
+            return score(scorer, document)
+
+        scorer.score_one = score_in_step
+        return scorer
+
+
+def test_a_part_that_runs_twice_at_a_time_on_machines_with_equal_process_ids_makes_the_same_bytes(request_, whole):
+    """Two threads stand for the machines: they see one folder and have one process id."""
+    prepare(request_)
+    twice = replace(request_, factory=InStep())
+    with ThreadPoolExecutor(2) as machines:
+        reports = list(machines.map(score_part, [twice] * 2, [Share(0, 1)] * 2))
+    assert reports[0] == reports[1] and reports[0].scored > PARTS
+    assert not list(request_.work.rglob("*.partial-*"))
+    run_request(request_)
+    assert files_of(request_.out) == whole
+
+
+def test_what_a_killed_part_left_is_gone_from_the_finished_output(request_, whole):
+    prepare(request_)
+    score_part(request_, Share(0, 1))
+    for file in list(request_.work.rglob("*.parquet")):
+        partial_name(file).write_bytes(b"half")
+    run_request(request_)
+    assert files_of(request_.out) == whole
 
 
 def test_a_part_of_what_nobody_prepared_is_refused_and_leaves_nothing(request_):

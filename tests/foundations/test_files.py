@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from curator.files import (
     atomic_file,
     atomic_folder,
     curator_home,
+    exclusive,
     inside,
+    local_path,
     partial_name,
     read_json,
     remove_partials,
@@ -59,11 +62,31 @@ def test_an_error_inside_leaves_the_old_folder(tmp_path: Path) -> None:
     assert names(tmp_path / "artifact") == ["old"]
 
 
+def test_writers_of_one_target_with_one_process_id_share_no_partial_file(tmp_path: Path) -> None:
+    """As two machines have it whose processes happen to have the same number."""
+    target = tmp_path / "x"
+    with atomic_file(target) as first, atomic_file(target) as second:
+        first.write(b"one, which is longer")
+        second.write(b"two")
+        assert len(names(tmp_path)) == 2
+    assert target.read_bytes() == b"one, which is longer"  # whole, of the one who came last
+    assert names(tmp_path) == ["x"]
+
+
+def test_writers_of_one_folder_with_one_process_id_end_with_one_whole_folder(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "artifact") as first, atomic_folder(tmp_path / "artifact") as second:
+        (first / "one").touch()
+        (second / "two").touch()
+    assert names(tmp_path) == ["artifact"]
+    assert names(tmp_path / "artifact") == ["one"]
+
+
 def test_what_a_killed_process_left_is_removed_and_only_that(tmp_path: Path) -> None:
-    partial_name(tmp_path / "x").touch()
+    for _ in range(2):
+        partial_name(tmp_path / "x").touch()
     partial_name(tmp_path / "folder").mkdir()
     (tmp_path / "x").touch()
-    assert remove_partials(tmp_path) == 2
+    assert remove_partials(tmp_path) == 3
     assert names(tmp_path) == ["x"]
 
 
@@ -85,6 +108,25 @@ def test_json_that_is_absent_damaged_or_too_large_is_refused(tmp_path: Path) -> 
             read_json(tmp_path / "x.json")
     with pytest.raises(ArtifactError, match="larger"):
         read_json(tmp_path / "x.json", max_bytes=0)
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/x", "gs://bucket/x", "file:///data/x", "memory://x"])
+def test_an_address_is_no_place_to_write_and_nothing_is_made_of_its_name(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for writing in (atomic_file, atomic_folder, partial(exclusive, purpose="x")):
+        with (
+            pytest.raises(ConfigError, match=r"cannot be written to \w+:// addresses; name a folder"),
+            writing(Path(place)),
+        ):
+            pass
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["s3:bucket", "x/s3:/y", "/mnt/host:/data", "c:/data", "out"])
+def test_a_path_with_a_colon_in_it_is_still_a_path(place: str) -> None:
+    assert local_path(Path(place)) == Path.cwd() / place
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "link/x"])

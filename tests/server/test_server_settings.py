@@ -85,6 +85,8 @@ def test_the_command_line_has_an_option_for_each_setting_of_who_and_where():
         ("tls_certificate", "tls_cert"),
         ("max_queued_documents", "max_queued"),
         ("grace_s", "grace"),
+        ("max_connection_age_s", "connection_age"),
+        ("max_connection_grace_s", "connection_grace"),
     ):
         assert setting in ServerSettings.model_fields and option in offered
     same = {
