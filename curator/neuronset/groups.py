@@ -20,7 +20,7 @@ from curator.lm.backbone import Backbone
 from curator.lm.batching import Window, fitting_budget, micro_batches, windows
 from curator.text.segmentation import universal_spans
 
-_BATCHES, _CHARACTERS_PER_TOKEN = 16, 3
+_FIRST_BATCHES, _BATCHES, _CHARACTERS_PER_TOKEN = 2, 16, 3
 _MOST_DOCUMENTS = 8192
 
 
@@ -52,13 +52,17 @@ class Group:
 
 
 def group_bounds(texts: Sequence[str], budget: int) -> Iterator[tuple[int, int]]:
-    """Half-open ranges of the documents of each group: about 16 batches of ``budget`` tokens, or 8,192 documents."""
+    """Half-open ranges of the documents of each group: about 16 batches of ``budget`` tokens, or 8,192 documents.
+
+    The first groups are smaller, of 2, 4 and 8 batches: nothing can be read before the first group is prepared.
+    """
     start = characters = 0
+    batches = _FIRST_BATCHES
     for place, text in enumerate(texts):
-        full = characters + len(text) > budget * _BATCHES * _CHARACTERS_PER_TOKEN or place - start == _MOST_DOCUMENTS
+        full = characters + len(text) > budget * batches * _CHARACTERS_PER_TOKEN or place - start == _MOST_DOCUMENTS
         if full and place > start:
             yield start, place
-            start, characters = place, 0
+            start, characters, batches = place, 0, min(2 * batches, _BATCHES)
         characters += len(text)
     if start < len(texts):
         yield start, len(texts)

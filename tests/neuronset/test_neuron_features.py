@@ -130,6 +130,11 @@ def test_groups_cover_the_texts_once_in_order_and_stay_near_the_budget(lengths: 
     assert all(stop - start == 1 or sum(lengths[start:stop]) <= most for start, stop in bounds)
 
 
+def test_the_first_groups_are_small_for_nothing_runs_before_they_are_prepared() -> None:
+    bounds = list(groups.group_bounds(["x" * 30] * 1_000, budget=10))
+    assert [stop - start for start, stop in bounds[:6]] == [2, 4, 8, 16, 16, 16]
+
+
 def test_weights_of_a_whole_group_are_those_of_its_documents_one_by_one(world: Path) -> None:
     backbone, texts = make_backbone("gpt2", world), ["", *_texts(), "x"]
     found = windows(backbone.tokenizer, texts, backbone.max_tokens, SKIP)
