@@ -43,7 +43,7 @@ from curator.filtering.shards import ShardInfo, describe
 from curator.filtering.write_shard import shard_step
 
 pc: Any = pyarrow.compute  # its functions are made at import, so no type checker sees them
-_ROW_GROUP = 65_536
+_ROW_GROUP = 16_384
 _ZSTD_LEVEL = 3
 _DECISIONS_SCHEMA = pa.schema(
     [

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from curator import fingerprint
 from curator.files import atomic_file
 from curator.filtering.batches import ReadAhead, in_batches, score_batch
@@ -86,6 +88,7 @@ def run_shard(
                 documents += row.window <= 0 and not row.place
             report(len(batch), writer.tokens - before)
         require_current(piece, job.work)
+    pa.default_memory_pool().release_unused()  # it would keep what a whole score file needed, in every process
     info = describe(path, job.work, documents=documents, tokens=writer.tokens)
     counts = {"records": records, "rows": writer.rows, "documents": documents, "tokens": writer.tokens}
     return Ledger(job.work).commit(ShardRecord(step=step, inputs=inputs, files=(info,), **counts))

@@ -87,6 +87,7 @@ def _write_one(job: Job, selection: Selection, place: int, rows: Iterator[Row]) 
             tokens += sum(row.shown.tokens for row in block if row.shown)
         if count != shard.rows:
             raise FingerprintError(f"Of {shard.rows} rows to be written {count} were found; the input changed.")
+    pa.default_memory_pool().release_unused()  # it would keep what a whole shard needed
     files = [describe(path, job.work, documents=count, tokens=tokens) for path in paths]
     return ShardRecord(step=step, inputs=inputs, files=tuple(files), rows=count, documents=count, tokens=tokens)
 
