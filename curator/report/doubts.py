@@ -6,6 +6,8 @@ cannot be trusted far, and what a report of this kind can never show.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from curator.report.derived import Derived
 from curator.report.inputs import FilterResult, ReportInputs
 from curator.report.parts import NeuronEntry
@@ -121,7 +123,7 @@ def _doubts_of_filter(inputs: ReportInputs) -> list[str]:
     result: FilterResult | None = inputs.filter
     if result is None:
         return ["The filter's precision and recall were not measured."]
-    found = []
+    found = list(_doubts_of_wording(inputs))
     if result.oracle is not None and result.oracle < _FEW_TARGETS:
         found.append(
             f"The pool held only {result.oracle} documents of the target; the intervals of its shares are wide."
@@ -129,6 +131,17 @@ def _doubts_of_filter(inputs: ReportInputs) -> list[str]:
     if not inputs.calibration:
         found.append("How far the predicted probabilities can be taken at their word was not measured.")
     return found
+
+
+def _doubts_of_wording(inputs: ReportInputs) -> Iterator[str]:
+    precision = {scorer.name: scorer.test_ap for scorer in inputs.scorers}
+    chosen = [scorer.name for scorer in inputs.scorers if scorer.chosen]
+    alone, both = precision.get("linear"), precision.get("blended")
+    if chosen == ["blended"] and alone is not None and both is not None:
+        yield (
+            "Half of the score is the documents' wording, which knows the vocabulary of its examples only. Neurons alone (the "
+            f"linear scorer) have an average precision of {alone:.3f} on held-out text, both together {both:.3f}."
+        )
 
 
 def listed(names: list[str]) -> str:

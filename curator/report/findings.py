@@ -80,10 +80,7 @@ def _found(inputs: ReportInputs, derived: Derived) -> str:
 
 def _filtered(inputs: ReportInputs, derived: Derived) -> str:
     kept, target = inputs.filter, inputs.target_domain
-    used = len(inputs.neuron_set)
-    by = (
-        "The filter" if not used else f"A filter made of {used} of them" if used > 1 else "A filter made of one of them"
-    )
+    by = _maker(inputs)
     if kept is None:
         return _foreseen(inputs, derived, by)
     quality = (
@@ -94,6 +91,16 @@ def _filtered(inputs: ReportInputs, derived: Derived) -> str:
     return (
         f"{by} kept {kept.kept:,} of {kept.pool:,} documents ({derived.kept_fraction:.1%}) for “{target}”: {quality}."
     )
+
+
+def _maker(inputs: ReportInputs) -> str:
+    """What the filter is made of, by the scorer that was chosen."""
+    scorer = next((scorer.name for scorer in inputs.scorers if scorer.chosen), None)
+    used = len(inputs.neuron_set)
+    if not used:
+        return "The filter"
+    neurons = "one of them" if used == 1 or scorer == "single" else f"{used} of them"
+    return f"A filter made of {neurons}" + (" and of the documents' wording" if scorer == "blended" else "")
 
 
 def _foreseen(inputs: ReportInputs, derived: Derived, by: str) -> str:

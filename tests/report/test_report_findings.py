@@ -1,7 +1,7 @@
 """The sentences follow the numbers, and every weakness of the inputs becomes a doubt."""
 
 from curator.report.findings import find
-from curator.report.inputs import ReportInputs
+from curator.report.inputs import ReportInputs, ScorerEntry
 from curator.scaling.points import NullCounts, Study
 
 
@@ -27,6 +27,23 @@ def test_the_headline_falls_back_to_the_paper_rule_where_the_strict_one_was_not_
 
 def test_the_headline_counts_the_neurons_of_the_set(inputs: ReportInputs):
     assert "A filter made of 3 of them" in find(inputs).headline[1]
+
+
+def _by(inputs: ReportInputs, name: str) -> ReportInputs:
+    scorers = [scorer.model_copy(update={"chosen": False}) for scorer in inputs.scorers if scorer.name != name]
+    chosen = ScorerEntry.model_validate({"name": name, "test_ap": 0.98, "chosen": True})
+    return inputs.model_copy(update={"scorers": (*scorers, chosen)})
+
+
+def test_the_headline_says_where_the_filter_is_one_neuron_or_half_wording(inputs: ReportInputs):
+    assert "A filter made of one of them kept" in find(_by(inputs, "single")).headline[1]
+    assert "A filter made of 3 of them and of the documents' wording kept" in find(_by(inputs, "blended")).headline[1]
+
+
+def test_wording_in_the_score_becomes_a_doubt_with_what_neurons_alone_do(inputs: ReportInputs):
+    assert "wording" not in all_doubts(inputs)
+    said = all_doubts(_by(inputs, "blended"))
+    assert "average precision of 0.961 on held-out text, both together 0.980" in said
 
 
 def test_without_a_run_the_headline_says_what_held_out_documents_foretell(inputs: ReportInputs):
