@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class NeuronSet:
         """Mean and scale of the features."""
         return Standardiser(self.arrays["mean_fK"], self.arrays["scale_fK"])
 
-    @property
+    @cached_property
     def wording(self) -> Wording | None:
         """What documents' wording says of each target, in the manifest's order; None in a set without the blended scorer."""
         if IDF not in self.arrays:

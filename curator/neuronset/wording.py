@@ -21,7 +21,7 @@ from curator.text.ngrams import ORDERS, buckets, folded
 
 BITS = 16
 MOST_DOCUMENTS = 20_000
-_BATCH = 512
+_BATCH, _BLOCK_BYTES = 512, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,14 +61,23 @@ def gram_counts(texts: Sequence[str]) -> Any:
     """How often each bucket occurs in each text, sparse (D, B) float32."""
     begin, bucket_G, count_G = [0], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for text in texts:
-        data = folded(text)
-        grams = np.concatenate([buckets(data, order, BITS) for order in ORDERS])
-        bucket, count = np.unique(grams.astype(np.int64), return_counts=True)
+        count_B = _bucket_counts(folded(text))
+        bucket = np.flatnonzero(count_B)
         bucket_G.append(bucket)
-        count_G.append(count)
+        count_G.append(count_B[bucket])
         begin.append(begin[-1] + len(bucket))
     values = np.concatenate(count_G).astype(np.float32)
     return csr_matrix((values, np.concatenate(bucket_G), begin), shape=(len(texts), 1 << BITS))
+
+
+def _bucket_counts(data: bytes) -> np.ndarray:
+    """How often each bucket occurs, (B,) int64; a text is taken by the megabyte, so that a long one needs little memory."""
+    found_B = np.zeros(1 << BITS, np.int64)
+    for order in ORDERS:
+        for start in range(0, len(data) - order + 1, _BLOCK_BYTES):
+            block = data[start : start + _BLOCK_BYTES + order - 1]
+            found_B += np.bincount(buckets(block, order, BITS).astype(np.int64), minlength=1 << BITS)
+    return found_B
 
 
 def inverse_frequencies(counts_DB: Any) -> np.ndarray:

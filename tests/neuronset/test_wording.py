@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfTransformer
 
+from curator.neuronset import wording
 from curator.neuronset.artifact import NeuronSet
 from curator.neuronset.wording import (
     BITS,
@@ -44,9 +45,17 @@ def test_counts_are_of_every_run_of_three_and_five_bytes() -> None:
     assert counts[0, places[0]] == places.count(places[0]) == 2
 
 
+@given(st.text(max_size=60), st.integers(1, 9))
+def test_a_text_taken_in_blocks_has_the_same_counts(text: str, block: int) -> None:
+    whole = gram_counts([text]).toarray()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wording, "_BLOCK_BYTES", block)
+        np.testing.assert_array_equal(gram_counts([text]).toarray(), whole)
+
+
 def test_an_unseen_text_of_the_target_scores_higher() -> None:
-    wording = fit_wording(TEXTS, np.stack([IS_LAW, ~IS_LAW]), 100.0)
-    scores = wording.scores(["The party may appeal to the court.", "return first + 1 if second else key"])
+    fitted = fit_wording(TEXTS, np.stack([IS_LAW, ~IS_LAW]), 100.0)
+    scores = fitted.scores(["The party may appeal to the court.", "return first + 1 if second else key"])
     assert scores[0, 0] > scores[1, 0] and scores[0, 1] < scores[1, 1]
 
 
@@ -64,8 +73,8 @@ def test_a_text_is_scored_alike_in_any_company_and_an_empty_one_says_nothing(tex
 
 def test_labels_of_few_among_many_documents_count_alike() -> None:
     texts, labels = [*LAW[:2], *CODE * 20], np.arange(2 + 20 * len(CODE)) < 2
-    wording = fit_wording(texts, labels[None], 100.0)
-    assert wording.scores(LAW[:1])[0, 0] > wording.scores(CODE[:1])[0, 0]
+    fitted = fit_wording(texts, labels[None], 100.0)
+    assert fitted.scores(LAW[:1])[0, 0] > fitted.scores(CODE[:1])[0, 0]
 
 
 @pytest.fixture
