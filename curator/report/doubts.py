@@ -121,9 +121,9 @@ def _loss(neuron: NeuronEntry) -> float:
 
 def _doubts_of_filter(inputs: ReportInputs) -> list[str]:
     result: FilterResult | None = inputs.filter
-    if result is None:
-        return ["The filter's precision and recall were not measured."]
     found = list(_doubts_of_wording(inputs))
+    if result is None:
+        return [*found, "The filter's precision and recall were not measured."]
     if result.oracle is not None and result.oracle < _FEW_TARGETS:
         found.append(
             f"The pool held only {result.oracle} documents of the target; the intervals of its shares are wide."

@@ -44,6 +44,7 @@ def test_wording_in_the_score_becomes_a_doubt_with_what_neurons_alone_do(inputs:
     assert "wording" not in all_doubts(inputs)
     said = all_doubts(_by(inputs, "blended"))
     assert "average precision of 0.961 on held-out text, both together 0.980" in said
+    assert "Half of the score" in all_doubts(_by(inputs, "blended").model_copy(update={"filter": None}))
 
 
 def test_without_a_run_the_headline_says_what_held_out_documents_foretell(inputs: ReportInputs):
