@@ -15,9 +15,21 @@ __all__ = ["cluster"]
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> CliWorld:
+def deploy_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where artifacts of these tests go."""
+    return tmp_path_factory.mktemp("deploy-home")
+
+
+@pytest.fixture(autouse=True)
+def artifacts_stay_here(deploy_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not into the home of another folder's tests, which the process may have run before."""
+    monkeypatch.setenv("CURATOR_HOME", str(deploy_home))
+
+
+@pytest.fixture(scope="session")
+def world(deploy_home: Path, tmp_path_factory: pytest.TempPathFactory) -> CliWorld:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CURATOR_HOME", str(tmp_path_factory.mktemp("deploy-home")))
+        patch.setenv("CURATOR_HOME", str(deploy_home))
         made = CliWorld.make(tmp_path_factory.mktemp("deploy-world"))
         assert Path(made.neuron_set).is_dir()
     return made
