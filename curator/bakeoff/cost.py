@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -18,9 +19,9 @@ from pydantic import BaseModel, ConfigDict
 from curator.bakeoff.contest import Result
 from curator.bakeoff.entrants import NOT_ROSETTA, SINGLE
 from curator.bakeoff.language import read_language
+from curator.bakeoff.lines import kept
 from curator.bakeoff.run import Prepared
 from curator.bakeoff.texts import TextViews
-from curator.files import read_json, write_json
 from curator.neuronset.features import NeuronChoice, document_features
 from curator.neuronset.identify import Reporter
 
@@ -51,18 +52,18 @@ class ReadingCost(BaseModel):
 
 def reading_costs(prepared: Prepared, folder: Path, reporter: Reporter) -> dict[str, ReadingCost]:
     """Cost of every way of reading; kept in ``folder``."""
-    path = folder / "cost.json"
-    stored = read_json(path) if path.is_file() else {}
-    if stored.get("of") == prepared.identity:
-        return {name: ReadingCost.model_validate(one) for name, one in stored["found"].items()}
-    ways = _ways(prepared)
-    reporter.stage("timing the ways to read", len(ways))
-    found = {}
-    for done, (name, way) in enumerate(ways.items()):
-        found[name] = _timed(way, prepared)
-        reporter.advance(done + 1)
-    write_json(path, {"of": prepared.identity, "found": {name: one.model_dump() for name, one in found.items()}})
-    return found
+
+    def measured() -> dict[str, dict[str, Any]]:
+        ways = _ways(prepared)
+        reporter.stage("timing the ways to read", len(ways))
+        found: dict[str, dict[str, Any]] = {}
+        for done, (name, way) in enumerate(ways.items()):
+            found[name] = _timed(way, prepared).model_dump()
+            reporter.advance(done + 1)
+        return found
+
+    found = kept(folder / "cost.json", prepared.identity, measured)
+    return {name: ReadingCost.model_validate(one) for name, one in found.items()}
 
 
 def selector_cost(costs: Mapping[str, ReadingCost], result: Result, score_s: float) -> float | None:

@@ -1,17 +1,19 @@
-"""Finished steps of a bake-off in a file of JSON lines, each filed under what it was made of, so that a stopped run goes on.
+"""Finished steps of a bake-off on disk, each filed under what it was made of, so that a stopped run goes on.
 
-A line is written whole or, when the process is killed, in part; the part is taken away when the file is read again. Lines of
-another identity are left where they are and not read. Cost: reading the file once. It does not know what a step is.
+Many steps are lines of a file, a single one is a file of its own (``kept``). A line is written whole or, when the process is
+killed, in part; the part is taken away when the file is read again. What is of another identity is not read. Cost: reading the
+file once. It does not know what a step is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from curator.errors import ArtifactError
+from curator.files import read_json, write_json
 
 _OF = "of"
 
@@ -37,3 +39,13 @@ def read_lines(path: Path, identity: str) -> Iterator[dict[str, Any]]:
             raise ArtifactError(f"{path}:{number + 1} is damaged; remove the file and run again.") from error
         if value.pop(_OF, None) == identity:
             yield value
+
+
+def kept(path: Path, identity: str, make: Callable[[], Any]) -> Any:
+    """The JSON value that ``path`` has of this bake-off, else what ``make`` returns, which is then written there."""
+    stored = read_json(path) if path.is_file() else {}
+    if stored.get(_OF) == identity:
+        return stored["found"]
+    found = make()
+    write_json(path, {_OF: identity, "found": found})
+    return found

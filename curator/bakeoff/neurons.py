@@ -17,7 +17,15 @@ from sklearn.linear_model import LogisticRegression
 from curator.bakeoff.reading import Reading
 from curator.bakeoff.selectors import Lesson, Named, Score
 from curator.bakeoff.texts import TextViews
-from curator.neuronset.scorers import Background, Standardiser, fit_blended, fit_linear, fit_signature, fit_single
+from curator.neuronset.scorers import (
+    Background,
+    Linear,
+    Standardiser,
+    fit_blended,
+    fit_linear,
+    fit_signature,
+    fit_single,
+)
 from curator.neuronset.wording import fit_weights
 from curator.settings import NeuronSetSettings
 
@@ -67,6 +75,11 @@ class NeuronViews:
         return found_DN
 
 
+def _fitted_linear(views: NeuronViews, index: np.ndarray, lesson: Lesson, settings: NeuronSetSettings) -> Linear:
+    background = views.background(index, settings.background_shrinkage)
+    return fit_linear(views.z(lesson.rows, index), lesson.labels, settings, background)
+
+
 @dataclass(frozen=True, slots=True)
 class NeuronLinear(Named):
     """The product's ``linear`` on a population of neurons."""
@@ -77,8 +90,7 @@ class NeuronLinear(Named):
 
     def fit(self, lesson: Lesson) -> Score:
         """Fit on the examples."""
-        background = self.views.background(self.index, self.settings.background_shrinkage)
-        method = fit_linear(self.views.z(lesson.rows, self.index), lesson.labels, self.settings, background)
+        method = _fitted_linear(self.views, self.index, lesson, self.settings)
         return lambda rows: method.score(self.views.z(rows, self.index))
 
 
@@ -93,10 +105,9 @@ class NeuronBlended(Named):
 
     def fit(self, lesson: Lesson) -> Score:
         """Fit both halves on the examples."""
-        grams, dials = self.texts.grams, self.settings
-        background = self.views.background(self.index, dials.background_shrinkage)
-        linear = fit_linear(self.views.z(lesson.rows, self.index), lesson.labels, dials, background)
-        weight_B = fit_weights(grams[lesson.rows], lesson.labels, dials.wording_regularisation)
+        grams = self.texts.grams
+        linear = _fitted_linear(self.views, self.index, lesson, self.settings)
+        weight_B = fit_weights(grams[lesson.rows], lesson.labels, self.settings.wording_regularisation)
 
         def evidence(rows: np.ndarray) -> np.ndarray:
             return np.hstack([self.views.z(rows, self.index), (grams[rows] @ weight_B)[:, None]])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from curator.bakeoff.ablation import Ablated, ablate
 from curator.bakeoff.contest import Results, run_contests
 from curator.bakeoff.entrants import Populations, all_selectors, perplexity_difference, singles
 from curator.bakeoff.language import CausalModel, load_causal
+from curator.bakeoff.lines import kept
 from curator.bakeoff.neurons import NeuronViews
 from curator.bakeoff.reading import Reading, read_documents
 from curator.bakeoff.selectors import Selector
@@ -27,7 +29,6 @@ from curator.bakeoff.tasks import SHORT_CHARS, Regime, Task, draw_task, regimes,
 from curator.bakeoff.texts import TextViews
 from curator.bakeoff.world import Use, World, build_bakeoff_probe, cut, kept_world
 from curator.errors import ConfigError
-from curator.files import read_json, write_json
 from curator.lm.backbone import Backbone
 from curator.neuronset.identify import ModelChoice, Reporter, atlas_of
 from curator.rosetta.neurons import find_rosetta_neurons
@@ -181,16 +182,15 @@ def retrieve(prepared: Prepared, folder: Path, reporter: Reporter) -> Results:
 
 def ablations(prepared: Prepared, folder: Path, reporter: Reporter) -> list[Ablated]:
     """What zeroing neurons does to the loss, for every target; kept in ``folder`` when all are done."""
-    path = folder / "ablation.json"
-    stored = read_json(path) if path.is_file() else {}
-    if stored.get("of") == prepared.identity:
-        return [Ablated.model_validate(one) for one in stored["found"]]
     world, targets = prepared.world, prepared.settings.targets or prepared.world.domains
-    reporter.stage("zeroing neurons", len(targets))
-    found: list[Ablated] = []
-    for done, target in enumerate(targets):
-        texts = world.test_texts(target, GENERAL_DOCUMENTS)
-        found += ablate(prepared.causal, prepared.atlas, prepared.populations.broad_N, target, *texts)
-        reporter.advance(done + 1)
-    write_json(path, {"of": prepared.identity, "found": [one.model_dump() for one in found]})
-    return found
+
+    def measured() -> list[dict[str, Any]]:
+        reporter.stage("zeroing neurons", len(targets))
+        found: list[Ablated] = []
+        for done, target in enumerate(targets):
+            texts = world.test_texts(target, GENERAL_DOCUMENTS)
+            found += ablate(prepared.causal, prepared.atlas, prepared.populations.broad_N, target, *texts)
+            reporter.advance(done + 1)
+        return [one.model_dump() for one in found]
+
+    return [Ablated.model_validate(one) for one in kept(folder / "ablation.json", prepared.identity, measured)]

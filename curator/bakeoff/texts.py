@@ -17,7 +17,7 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 
 from curator.bakeoff.measures import mostly_foreign
-from curator.neuronset.wording import gram_counts, inverse_frequencies, unit_weights
+from curator.neuronset.wording import inverse_frequencies, text_counts, unit_weights
 
 WORD = r"\w+|[^\w\s]+"
 DSIR_BUCKETS = 10_000
@@ -54,7 +54,7 @@ class TextViews:
     @cached_property
     def grams(self) -> Any:
         """TF-IDF of byte n-grams as the product's ``wording`` has it, sparse (D, 2^16)."""
-        counts = gram_counts(self.texts)
+        counts = text_counts(self.texts)
         return unit_weights(counts, inverse_frequencies(counts[self._unlabelled]))
 
     @cached_property

@@ -6,17 +6,16 @@ What is chosen is a factory, which knows the identity of its scores before any m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curator.errors import ConfigError
+from curator.neuronset.manifest import MethodName
 
 if TYPE_CHECKING:
     from curator.filtering.tasks import ScorerFactory
     from curator.neuronset.thresholds import Chosen
-
-MethodOption = Literal["single", "linear", "signature", "blended"]
 
 NeuronSetPlace = Annotated[
     str | None,
@@ -27,7 +26,7 @@ Domain = Annotated[str | None, typer.Option(help="Target domain, where the set h
 MaxDepth = Annotated[
     int | None, typer.Option(help="Read at most so many layers, where the set was fitted for it too.", min=1)
 ]
-Method = Annotated[MethodOption | None, typer.Option(help="Scorer; by default the one that validation chose.")]
+Method = Annotated[MethodName | None, typer.Option(help="Scorer; by default the one that validation chose.")]
 Remote = Annotated[
     str | None, typer.Option(help="Score on the server at this address; no text leaves otherwise.", metavar="HOST:PORT")
 ]
@@ -40,7 +39,7 @@ def chosen_scorer(
     *,
     model: str | None = None,
     targets: Sequence[str] = (),
-    method: MethodOption | None = None,
+    method: MethodName | None = None,
     max_depth: int | None = None,
     device: str = "auto",
     dtype: str = "auto",
@@ -72,7 +71,7 @@ def chosen_scorer(
 def threshold_for(
     neuron_set: str,
     domain: str | None,
-    method: MethodOption | None,
+    method: MethodName | None,
     max_depth: int | None,
     precision: float | None,
     recall: float | None,

@@ -68,7 +68,6 @@ __all__ = [
     "unsaved_etag",
 ]
 
-IDF = "wording.idf_B"
 _MANIFEST, _TENSORS, _INDEX = "manifest.json", "neuronset.safetensors", "signatures.faiss"
 
 
@@ -94,11 +93,7 @@ class NeuronSet:
     @cached_property
     def wording(self) -> Wording | None:
         """What documents' wording says of each target, in the manifest's order; None in a set without the blended scorer."""
-        if IDF not in self.arrays:
-            return None
-        return Wording(
-            self.arrays[IDF], np.stack([self.arrays[f"{name}.wording.weight"] for name in self.manifest.targets])
-        )
+        return Wording.of(self.arrays, self.manifest.targets)
 
     def evidence(self, values_DfK: np.ndarray, texts: Sequence[str], *, wording: bool = True) -> np.ndarray:
         """What the scorers take of D documents: standardised features (D, 3 K), and behind them the wording's columns.

@@ -18,7 +18,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from curator.errors import FingerprintError
 from curator.lm.backbone import Backbone
 from curator.neuronset.artifact import (
-    IDF,
     DepthVariant,
     MethodName,
     MethodQuality,
@@ -149,8 +148,7 @@ def _fit_wording(
     known = list(compress(texts, fit_D.tolist()))
     positive_TD = np.stack([domain_D[fit_D] == target for target in targets])
     wording = fit_wording(known, positive_TD, settings.wording_regularisation)
-    arrays |= {IDF: wording.idf_B}
-    arrays |= {f"{target}.wording.weight": wording.weight_TB[row] for row, target in enumerate(targets)}
+    arrays |= wording.arrays(targets)
     return wording.scores(texts)
 
 
@@ -232,11 +230,12 @@ def _fit_target(
     depth: int | None = None,
 ) -> TargetFilter:
     """Fit the four scorers for one of the targets, measure them, and add their arrays to ``arrays``."""
-    z, positive_D = probe.z[probe.parts_D == Part.FIT], probe.part(Part.FIT, target)[1]
+    (fit_D, positive_D), (z_V, positive_V), (z_R, positive_R) = (probe.part(part, target) for part in Part)
+    z = fit_D[:, : probe.z.shape[1]]
     single = fit_single(z, positive_D, either_direction=probe.gated)
     linear = fit_linear(z, positive_D, settings, probe.background)
     signature = fit_signature(z, positive_D, settings)
-    blended = fit_blended(linear, list(targets).index(target), probe.part(Part.VALIDATE, target)[0])
+    blended = fit_blended(linear, list(targets).index(target), z_V)
     fitted: Fitted = {"single": single, "linear": linear, "signature": signature, "blended": blended}
     begin = prefix(target, depth)
     arrays |= {
@@ -249,11 +248,9 @@ def _fit_target(
         arrays["signature_Kf"] = signature.signature_Kf
     qualities: dict[MethodName, MethodQuality] = {}
     for name, method in fitted.items():
-        z_V, positive_V = probe.part(Part.VALIDATE, target)
         scores_V = method.score(z_V)
         calibration = fit_calibration(scores_V, positive_V)
         precision = float(average_precision_score(positive_V, scores_V))
-        z_R, positive_R = probe.part(Part.REPORT, target)
         scores_R = method.score(z_R)
         arrays |= scorer_arrays(f"{begin}.{name}", calibration, scores_R, positive_R, probe.reported)
         qualities[name] = reported_quality(scores_R, positive_R, calibration, precision)
@@ -261,7 +258,7 @@ def _fit_target(
         name: quality.validation_average_precision for name, quality in qualities.items()
     }
     return TargetFilter(
-        default=best_method(validation, int(probe.part(Part.VALIDATE, target)[1].sum())),
+        default=best_method(validation, int(positive_V.sum())),
         single_neuron=single.position,
         single_direction=single.direction,
         methods=qualities,

@@ -17,6 +17,7 @@ import numpy as np
 
 from curator.neuronset.manifest import DepthVariant, NeuronSetManifest
 from curator.neuronset.scorers import unit_rows
+from curator.neuronset.wording import is_wording
 from curator.records import NeuronId
 
 MOST_DEPTHS = 12
@@ -37,11 +38,6 @@ class DepthRow:
 def prefix(target: str, depth: int | None = None) -> str:
     """What the names of a target's arrays begin with, for the whole set or for a variant."""
     return target if depth is None else f"{target}.depth{depth}"
-
-
-def is_wording(name: str) -> bool:
-    """Whether an array is of the documents' wording, which is the same at any depth."""
-    return name == "wording.idf_B" or name.endswith(".wording.weight")
 
 
 def variant_depths(layer_K: np.ndarray) -> list[int]:

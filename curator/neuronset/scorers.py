@@ -11,16 +11,17 @@ background documents and clipped at ten deviations. Cost: microseconds a documen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 import faiss
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from curator.atlas.domains import average_precision_N
+from curator.neuronset.manifest import MethodName
 from curator.settings import NeuronSetSettings
 
-METHODS = ("single", "linear", "signature", "blended")
+METHODS = get_args(MethodName)
 _CLIP = 10.0
 _MOST_BACKGROUND = 1_000
 _RANK = 1e-9

@@ -35,12 +35,12 @@ from curator.neuronset.carried import (
     carried_evidence,
     carried_scorers,
 )
-from curator.neuronset.depth import is_wording
 from curator.neuronset.features import NeuronChoice, document_features
 from curator.neuronset.identify import ModelChoice, Reporter, Silent, atlas_of
 from curator.neuronset.partners import find_partners
 from curator.neuronset.scorers import Standardiser
 from curator.neuronset.select import Part, document_parts, part_of
+from curator.neuronset.wording import is_wording
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
 from curator.settings import AtlasSettings, MatchSettings, TransferSettings
 from curator.text.probe import ProbeCorpus

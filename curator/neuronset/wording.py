@@ -9,19 +9,20 @@ not know neurons, nor what is not in the wording of its examples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from curator.text.ngrams import ORDERS, buckets, folded
+from curator.text.gram_counts import gram_counts
+from curator.text.ngrams import folded
 
 BITS = 16
 MOST_DOCUMENTS = 20_000
-_BATCH, _BLOCK_BYTES = 512, 1 << 20
+_BATCH = 512
+_IDF, _WEIGHT = "wording.idf_B", ".wording.weight"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,20 +32,37 @@ class Wording:
     idf_B: np.ndarray
     weight_TB: np.ndarray
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], targets: Iterable[str]) -> Wording | None:
+        """That of a set's arrays, for its targets in their order; None in a set that has none."""
+        if _IDF not in arrays:
+            return None
+        return cls(arrays[_IDF], np.stack([arrays[f"{target}{_WEIGHT}"] for target in targets]))
+
+    def arrays(self, targets: Sequence[str]) -> dict[str, np.ndarray]:
+        """Its arrays by the names that a set keeps them under."""
+        weights = {f"{target}{_WEIGHT}": self.weight_TB[row] for row, target in enumerate(targets)}
+        return {_IDF: self.idf_B, **weights}
+
     def scores(self, texts: Sequence[str]) -> np.ndarray:
         """What the wording of D texts says of each target, (D, T) float64; a text is scored alike in any company."""
         found = np.zeros((len(texts), len(self.weight_TB)))
         weight_BT = self.weight_TB.T.astype(np.float64)
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
-            found[start : start + len(batch)] = unit_weights(gram_counts(batch), self.idf_B) @ weight_BT
+            found[start : start + len(batch)] = unit_weights(text_counts(batch), self.idf_B) @ weight_BT
         return found
+
+
+def is_wording(name: str) -> bool:
+    """Whether an array of a set is of the documents' wording, which is the same at any depth and for any model."""
+    return name == _IDF or name.endswith(_WEIGHT)
 
 
 def fit_wording(texts: Sequence[str], positive_TD: np.ndarray, inverse_penalty: float) -> Wording:
     """Frequencies and weights from labelled texts, at most 20,000 of them, evenly chosen; classes are weighed alike."""
     step = -(-len(texts) // MOST_DOCUMENTS) or 1
-    counts = gram_counts(texts[::step])
+    counts = text_counts(texts[::step])
     idf_B = inverse_frequencies(counts)
     rows_DB = unit_weights(counts, idf_B)
     weights = [fit_weights(rows_DB, positive_D[::step], inverse_penalty) for positive_D in positive_TD]
@@ -57,27 +75,9 @@ def fit_weights(rows_DB: Any, positive_D: np.ndarray, inverse_penalty: float) ->
     return model.fit(rows_DB, positive_D).coef_[0]
 
 
-def gram_counts(texts: Sequence[str]) -> Any:
-    """How often each bucket occurs in each text, sparse (D, B) float32."""
-    begin, bucket_G, count_G = [0], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for text in texts:
-        count_B = _bucket_counts(folded(text))
-        bucket = np.flatnonzero(count_B)
-        bucket_G.append(bucket)
-        count_G.append(count_B[bucket])
-        begin.append(begin[-1] + len(bucket))
-    values = np.concatenate(count_G).astype(np.float32)
-    return csr_matrix((values, np.concatenate(bucket_G), begin), shape=(len(texts), 1 << BITS))
-
-
-def _bucket_counts(data: bytes) -> np.ndarray:
-    """How often each bucket occurs, (B,) int64; a text is taken by the megabyte, so that a long one needs little memory."""
-    found_B = np.zeros(1 << BITS, np.int64)
-    for order in ORDERS:
-        for start in range(0, len(data) - order + 1, _BLOCK_BYTES):
-            block = data[start : start + _BLOCK_BYTES + order - 1]
-            found_B += np.bincount(buckets(block, order, BITS).astype(np.int64), minlength=1 << BITS)
-    return found_B
+def text_counts(texts: Sequence[str]) -> Any:
+    """How often each of the wording's buckets occurs in each text, sparse (D, B) float32."""
+    return gram_counts(map(folded, texts), BITS)
 
 
 def inverse_frequencies(counts_DB: Any) -> np.ndarray:

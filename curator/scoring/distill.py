@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import diags
 from scipy.sparse.linalg import lsqr
 
 from curator import fingerprint
@@ -25,7 +25,8 @@ from curator.neuronset.thresholds import certified_recall, fewest
 from curator.records import Document, Score, TargetResult
 from curator.scoring.prefilter import Prefilter
 from curator.settings import PrefilterSettings, Settings
-from curator.text.ngrams import ORDERS, buckets, folded
+from curator.text.gram_counts import gram_counts
+from curator.text.ngrams import folded
 
 _ITERATIONS = 40
 _MIN_KEPT = 16
@@ -132,16 +133,9 @@ def _squashed(value_D: np.ndarray, kept_D: np.ndarray) -> np.ndarray:
 
 def _features(texts: Sequence[str], settings: PrefilterSettings) -> Any:
     """Relative frequencies of n-gram buckets, a sparse matrix (documents, buckets)."""
-    columns, data, ends = [], [], [0]
-    for text in texts:
-        head = folded(text)[: settings.fit_bytes]
-        hashed = np.concatenate([buckets(head, order, settings.bits) for order in ORDERS])
-        names, counts = np.unique(hashed, return_counts=True)
-        columns.append(names.astype(np.int32))
-        data.append(counts / max(1, len(hashed)))
-        ends.append(ends[-1] + len(names))
-    joined = [np.concatenate(part) if part else np.zeros(0) for part in (data, columns)]
-    return csr_matrix((joined[0], joined[1], ends), shape=(len(texts), 1 << settings.bits))
+    counts = gram_counts((folded(text)[: settings.fit_bytes] for text in texts), settings.bits).astype(np.float64)
+    counts.data /= np.repeat(np.maximum(1, counts.sum(axis=1).A1), np.diff(counts.indptr))
+    return counts
 
 
 def _ridge(features: Any, wanted_D: np.ndarray, kept_D: np.ndarray, settings: PrefilterSettings) -> np.ndarray:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import get_args
 
-_ONE_TARGET = re.compile(r"[^.]+\.(?P<domain>.+)\.(?:single|linear|signature|blended)(?:\.[a-z0-9]+)?")
+from curator.neuronset.manifest import MethodName
+
+_ONE_TARGET = re.compile(rf"[^.]+\.(?P<domain>.+)\.(?:{'|'.join(get_args(MethodName))})(?:\.[a-z0-9]+)?")
 
 
 def scorer_etag(set_etag: str, methods: Mapping[str, str], dtype: str) -> str:

@@ -16,11 +16,13 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from curator.records import Document, DocumentScorer, Rejection, Score
 
 Result = Score | Rejection
 _PIECES_PER_MICRO_BATCH = 4
+_served = attrgetter("served")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +123,3 @@ class FairQueue:
     def __bool__(self) -> bool:
         """Whether anything waits."""
         return bool(self._lanes)
-
-
-def _served(lane: Lane) -> int:
-    return lane.served

@@ -10,17 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from curator.neuronset import wording
 from curator.neuronset.artifact import NeuronSet
 from curator.neuronset.wording import (
     BITS,
     Wording,
     fit_wording,
-    gram_counts,
     inverse_frequencies,
+    text_counts,
     unit_weights,
 )
-from curator.text.ngrams import ORDERS, buckets, folded
 from tests.atlas.core_world import make_corpus
 from tests.neuronset.made_set import TARGETS, make_set
 
@@ -31,26 +29,10 @@ IS_LAW = np.arange(len(TEXTS)) < len(LAW)
 
 
 def test_the_rows_are_scikit_learns_tf_idf() -> None:
-    counts = gram_counts(TEXTS)
+    counts = text_counts(TEXTS)
     expected = TfidfTransformer(sublinear_tf=True).fit_transform(counts.astype(np.float64))
     found = unit_weights(counts, inverse_frequencies(counts))
     np.testing.assert_allclose(found.toarray(), expected.toarray(), rtol=1e-6)
-
-
-def test_counts_are_of_every_run_of_three_and_five_bytes() -> None:
-    counts = gram_counts(["Abc Abc"])
-    data = folded("abc abc")
-    places = [int(bucket) for order in ORDERS for bucket in buckets(data, order, BITS)]
-    assert counts.sum() == len(places) == 5 + 3
-    assert counts[0, places[0]] == places.count(places[0]) == 2
-
-
-@given(st.text(max_size=60), st.integers(1, 9))
-def test_a_text_taken_in_blocks_has_the_same_counts(text: str, block: int) -> None:
-    whole = gram_counts([text]).toarray()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wording, "_BLOCK_BYTES", block)
-        np.testing.assert_array_equal(gram_counts([text]).toarray(), whole)
 
 
 def test_an_unseen_text_of_the_target_scores_higher() -> None:
