@@ -20,7 +20,7 @@ from benchmarks.harness import Paired, Row, note, paired, rounded
 from benchmarks.worlds import Shape, probe, save_random_model, scratch, zoo
 from curator.lm.backbone import Backbone, load_backbone
 from curator.lm.taps import tap
-from curator.neuronset.groups import Group, batch_budget, group_bounds, make_group
+from curator.neuronset.groups import Group, batch_budget, make_group, pieces
 from curator.records import Document
 from curator.scoring.scorer import NeuronSetScorer
 
@@ -98,7 +98,7 @@ def _against_truncated(
 
 def _groups(backbone: Backbone, documents: Sequence[Document]) -> list[Group]:
     texts = [document.text for document in documents]
-    return [make_group(backbone, texts[a:b], 4) for a, b in group_bounds(texts, batch_budget(backbone))]
+    return [make_group(backbone, part, 4) for part, _ in pieces([texts], batch_budget(backbone))]
 
 
 def _against_full(

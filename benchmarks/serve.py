@@ -58,7 +58,7 @@ def model_scorer() -> NeuronSetScorer:
 
 def throughput_rows(quick: bool) -> Iterator[Row]:
     """Streams against the scorer itself."""
-    count, rounds = (120, 1) if quick else (1_500, 3)
+    count, rounds = (120, 1) if quick else (1_500, 9)
     pool, scorer = documents(count, 256), model_scorer()
     tokens = sum(score.tokens for score in scorer.score(pool) if isinstance(score, Score))
     with served(model_scorer) as address:

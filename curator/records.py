@@ -6,11 +6,11 @@ vanishes. The records know no stage, no file format and no model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 NO_METADATA: Mapping[str, object] = MappingProxyType({})
 
@@ -124,6 +124,23 @@ class DocumentScorer(Protocol):
     def score(self, documents: Sequence[Document]) -> list[Score | Rejection]:
         """One result for each document, in order; a document that cannot be scored becomes a Rejection placed by its id."""
         ...
+
+
+@runtime_checkable
+class BatchesScorer(Protocol):
+    """A ``DocumentScorer`` that begins a batch before the one ahead of it is done, where cores would stand idle between two."""
+
+    def score_batches(self, batches: Iterable[Sequence[Document]]) -> Iterator[list[Score | Rejection]]:
+        """What ``score`` gives of each batch, in order. What raises ends the iterator and loses what was in work."""
+        ...
+
+
+def scored_batches(scorer: DocumentScorer, batches: Iterable[Sequence[Document]]) -> Generator[list[Score | Rejection]]:
+    """The results of each batch, in order, by ``score_batches`` where the scorer has it, else batch by batch."""
+    if isinstance(scorer, BatchesScorer):
+        yield from scorer.score_batches(batches)
+    else:
+        yield from map(scorer.score, batches)
 
 
 class TargetScorer(Protocol):

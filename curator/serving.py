@@ -8,13 +8,13 @@ callers never load one model twice. It does not know names of resources, nor wha
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curator.orders import OfferedSet
-from curator.records import Document, DocumentScorer, Rejection, Score
+from curator.records import Document, DocumentScorer, Rejection, Score, scored_batches
 
 if TYPE_CHECKING:
     from curator.lm.backbone import Backbone
@@ -89,3 +89,7 @@ class ForOneTarget:
     def score(self, documents: Sequence[Document]) -> list[Score | Rejection]:
         """The scorer's."""
         return self.scorer.score(documents)
+
+    def score_batches(self, batches: Iterable[Sequence[Document]]) -> Iterator[list[Score | Rejection]]:
+        """The scorer's."""
+        return scored_batches(self.scorer, batches)

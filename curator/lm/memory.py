@@ -4,16 +4,26 @@ On a CPU this is what the kernel calls available, and no more than the control g
 CUDA, what the driver has free plus what torch holds without using it. A CPU that runs out kills the process instead of
 raising an error, so whoever is about to load weights asks first. Cost: reading a few small files.
 It does not know what else is about to ask for the same memory.
+
+Also how a process keeps its memory between two batches. The GNU C library gives large blocks back when they are freed; the
+next batch asks for them anew, and the kernel fills every page with zeros again: measured on two cores, 60,000 page faults a
+second and a tenth of the time of scoring. Kept, they make the peak no higher.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from pathlib import Path
 
 import torch
 
 _MEMINFO = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
+_KEPT_BYTES, _BLOCK_BYTES = 256 << 20, 32 << 20  # the second is the highest that every release takes
+_TUNED = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
 _FULL = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -27,6 +37,17 @@ def free_memory(device: torch.device) -> int | None:
         return None
     bounds = [bytes_free for bytes_free in (_available(_MEMINFO), _group_free(_GROUP)) if bytes_free is not None]
     return min(bounds, default=None)
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep up to 256 MiB of freed memory a thread for what comes next; blocks over 32 MiB still go back.
+
+    Returns whether it does: not on other systems or C libraries, nor where the environment already tunes this library.
+    """
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in _TUNED):
+        return False
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    return tune is not None and bool(tune(_MMAP_THRESHOLD, _BLOCK_BYTES)) and bool(tune(_TRIM_THRESHOLD, _KEPT_BYTES))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ the deepest layer, and little beside it. It does not know what the numbers are u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ import torch
 from curator.lm.backbone import Backbone
 from curator.lm.lanes import lanes_for
 from curator.lm.taps import Tapped, tap
-from curator.neuronset.groups import FeatureBatch, Group, batch_budget, group_bounds, make_group
+from curator.neuronset.groups import FeatureBatch, Group, batch_budget, make_group, pieces
 from curator.neuronset.lanes import open_lanes
 from curator.records import NeuronId
 
@@ -86,30 +86,59 @@ def document_features(
 
     ``progress`` is called with the number of documents done; ``lanes`` overrides how many threads read batches.
     """
+    parts: list[DocumentFeatures] = []
+    done = 0
+    for part, _ in _groups(backbone, [texts], choice, skip_tokens, lanes):
+        parts.append(part)
+        done += len(part.tokens_D)
+        if progress:
+            progress(done)
+    return _joined(parts)
+
+
+def stream_features(
+    backbone: Backbone, batches: Iterable[Sequence[str]], choice: NeuronChoice, *, skip_tokens: int
+) -> Generator[DocumentFeatures]:
+    """Features of each batch of texts, in order; the next batch is asked for while the two before it are read.
+
+    So the cores stay busy where one call for each batch would leave them idle at its end. What raises ends the stream.
+    """
+    parts: list[DocumentFeatures] = []
+    for part, last in _groups(backbone, batches, choice, skip_tokens):
+        parts.append(part)
+        if last:
+            yield _joined(parts)
+            parts.clear()
+
+
+def _groups(
+    backbone: Backbone,
+    batches: Iterable[Sequence[str]],
+    choice: NeuronChoice,
+    skip_tokens: int,
+    lanes: int | None = None,
+) -> Generator[tuple[DocumentFeatures, bool]]:
+    """Features of group after group, and whether a batch of texts ends with it."""
     order = np.asarray(choice.order, dtype=np.int64)
     signs_K = torch.zeros(len(order), device=backbone.device)
     signs_K[order] = torch.tensor(choice.signs, dtype=torch.float32, device=backbone.device)
-    bounds, done = list(group_bounds(texts, batch_budget(backbone))), 0
-    parts: list[DocumentFeatures] = []
     with (
         tap(backbone, choice.layers, rows=choice.units) as tapped,
         open_lanes(lanes or lanes_for(backbone)) as threads,
     ):
-        for group, pooled in threads.over(
-            bounds,
-            lambda bound: make_group(backbone, texts[bound[0] : bound[1]], skip_tokens),
-            lambda group: group.batches,
+        for (group, last), pooled in threads.over(
+            pieces(batches, batch_budget(backbone)),
+            lambda piece: (make_group(backbone, piece[0], skip_tokens), piece[1]),
+            lambda prepared: prepared[0].batches,
             lambda batch: _pooled(tapped, batch, signs_K),
         ):
-            parts.append(_merged(group, pooled, len(order)))
-            done += group.documents
-            if progress:
-                progress(done)
-    if not parts:
-        return DocumentFeatures(np.zeros((0, 3, len(order)), np.float32), np.zeros(0, np.int64))
+            part = _merged(group, pooled, len(order))
+            yield DocumentFeatures(part.values_DfK[..., order], part.tokens_D), last
+
+
+def _joined(parts: Sequence[DocumentFeatures]) -> DocumentFeatures:
     return DocumentFeatures(
-        np.concatenate([part.values_DfK for part in parts])[..., order],
-        np.concatenate([part.tokens_D for part in parts]),
+        np.concatenate([part.values_DfK for part in parts]), np.concatenate([part.tokens_D for part in parts])
     )
 
 

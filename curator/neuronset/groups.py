@@ -9,7 +9,7 @@ alone. Cost beside that: tokenising. Nothing here touches the model, so one thre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,21 +51,23 @@ class Group:
     batches: list[FeatureBatch]
 
 
-def group_bounds(texts: Sequence[str], budget: int) -> Iterator[tuple[int, int]]:
-    """Half-open ranges of the documents of each group: about 16 batches of ``budget`` tokens, or 8,192 documents.
+def pieces(batches: Iterable[Sequence[str]], budget: int) -> Iterator[tuple[Sequence[str], bool]]:
+    """The documents of each group, about 16 batches of ``budget`` tokens or 8,192 documents, and whether a batch of texts ends.
 
-    The first groups are smaller, of 2, 4 and 8 batches: nothing can be read before the first group is prepared.
+    The first groups are smaller, of 2, 4 and 8 batches: nothing can be read before the first group is prepared. No group is
+    of two batches of texts, and a batch of no texts is a group of none.
     """
-    start = characters = 0
-    batches = _FIRST_BATCHES
-    for place, text in enumerate(texts):
-        full = characters + len(text) > budget * batches * _CHARACTERS_PER_TOKEN or place - start == _MOST_DOCUMENTS
-        if full and place > start:
-            yield start, place
-            start, characters, batches = place, 0, min(2 * batches, _BATCHES)
-        characters += len(text)
-    if start < len(texts):
-        yield start, len(texts)
+    most = _FIRST_BATCHES
+    for texts in batches:
+        start = characters = 0
+        for place, text in enumerate(texts):
+            full = characters + len(text) > budget * most * _CHARACTERS_PER_TOKEN or place - start == _MOST_DOCUMENTS
+            if full and place > start:
+                yield texts[start:place], False
+                start, characters, most = place, 0, min(2 * most, _BATCHES)
+            characters += len(text)
+        yield texts[start:], True
+        most = min(2 * most, _BATCHES)
 
 
 def batch_budget(backbone: Backbone) -> int:

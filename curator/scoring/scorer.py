@@ -9,7 +9,9 @@ the wire.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from curator.errors import ConfigError
 from curator.lm.backbone import Backbone
 from curator.neuronset.artifact import MethodName, NeuronSet, load_neuron_set
 from curator.neuronset.calibrate import Calibration
-from curator.neuronset.features import DocumentFeatures, document_features
+from curator.neuronset.features import DocumentFeatures, document_features, stream_features
 from curator.neuronset.scorers import Method
 from curator.records import Document, Rejection, RejectReason, Score, TargetResult
 from curator.scoring.identity import scorer_etag
@@ -101,21 +103,46 @@ class NeuronSetScorer:
 
     def score(self, documents: Sequence[Document]) -> list[Score | Rejection]:
         """One result for each document, in order, for the first target domain."""
-        return [
-            result if isinstance(result, Rejection) else result[0]
-            for result in self._score(documents, self._targets[:1])
-        ]
+        return [_first(result) for result in self._score(documents, self._targets[:1])]
 
     def score_targets(self, documents: Sequence[Document]) -> list[TargetResult]:
         """For each document, in order, one Score per target, all from one reading, or one Rejection placed by its id."""
         return self._score(documents, self._targets)
 
+    def score_batches(self, batches: Iterable[Sequence[Document]]) -> Iterator[list[Score | Rejection]]:
+        """What ``score`` gives of each batch, in order; the next one is asked for while those before it are read.
+
+        What raises ends the iterator, and with it the batches that were in work.
+        """
+        asked: deque[tuple[Sequence[Document], list[Document]]] = deque()
+
+        def texts() -> Iterator[list[str]]:
+            for documents in batches:
+                valid = [document for document in documents if _encodable(document.text)]
+                asked.append((documents, valid))
+                yield [document.text for document in valid]
+
+        skip_tokens = self._set.manifest.skip_tokens
+        with closing(stream_features(self._backbone, texts(), self._choice, skip_tokens=skip_tokens)) as read:
+            for features in read:
+                yield [_first(result) for result in self._results(*asked.popleft(), features, self._targets[:1])]
+
     def _score(self, documents: Sequence[Document], targets: Sequence[_Target]) -> list[TargetResult]:
         valid = [document for document in documents if _encodable(document.text)]
         texts = [document.text for document in valid]
         features = document_features(self._backbone, texts, self._choice, skip_tokens=self._set.manifest.skip_tokens)
+        return self._results(documents, valid, features, targets)
+
+    def _results(
+        self,
+        documents: Sequence[Document],
+        valid: Sequence[Document],
+        features: DocumentFeatures,
+        targets: Sequence[_Target],
+    ) -> list[TargetResult]:
+        """The results of all documents from the features of the valid ones."""
         readable_V = np.isfinite(features.values_DfK[:, 0, 0])
-        readable = [text for text, good in zip(texts, readable_V.tolist(), strict=True) if good]
+        readable = [document.text for document, good in zip(valid, readable_V.tolist(), strict=True) if good]
         wording = any(target.method_name == "blended" for target in targets)
         z_RF = self._set.evidence(features.values_DfK[readable_V], readable, wording=wording)
         ids = [document.id for document, good in zip(valid, readable_V.tolist(), strict=True) if good]
@@ -178,6 +205,10 @@ def load_scorer(
 ) -> NeuronSetScorer:
     """The scorer of a neuron set on disk. Raises as ``load_neuron_set`` and ``NeuronSetScorer`` do."""
     return NeuronSetScorer(backbone, load_neuron_set(folder), domain, method)
+
+
+def _first(result: TargetResult) -> Score | Rejection:
+    return result if isinstance(result, Rejection) else result[0]
 
 
 def _encodable(text: str) -> bool:

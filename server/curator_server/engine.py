@@ -2,8 +2,9 @@
 
 The event loop never computes: measured, a health check waits 1 ms beside a working thread and a second beside work in the
 loop. ``fair_queue`` says whose documents come next, so that a caller with a million documents delays a caller with ten by the
-micro-batch that is running. Closing a lane drops what it has queued; a micro-batch that is running finishes and its rows are
-discarded. When scoring raises, the pieces of that micro-batch are scored again one by one, and only those that raise again fail.
+micro-batches in work: one, or two where the scorer can prepare one while another runs (``records.BatchesScorer``), so that the
+device never waits between them. Closing a lane drops what it has queued; what is in work finishes and its rows are discarded.
+When scoring raises, the pieces in work are scored again one by one, and only those that raise again fail.
 
 Memory: ``max_queued_documents`` documents. It does not know messages, streams or thresholds. Whoever wants to count gives
 ``observe``, which is called in the worker thread after each micro-batch.
@@ -16,18 +17,35 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 
 from curator.errors import OverloadedError
-from curator.records import Document, DocumentScorer, Rejection, RejectReason
+from curator.records import Document, DocumentScorer, Rejection, RejectReason, scored_batches
 from curator_server.fair_queue import FairQueue, Lane, Piece, Result
 
 logger = logging.getLogger(__name__)
 
 Observer = Callable[[int, int, float], None]
-"""Takes documents, bytes of text and seconds of one micro-batch."""
+"""Takes documents and bytes of text of one micro-batch, and the seconds that the worker had for it alone."""
 _CLOSE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _MicroBatch:
+    """Pieces that are scored together, and when they left the queue."""
+
+    pieces: list[Piece]
+    taken_at: float
+
+    @property
+    def documents(self) -> list[Document]:
+        return [document for piece in self.pieces for document in piece.documents]
+
+    @property
+    def text_bytes(self) -> int:
+        return sum(piece.text_bytes for piece in self.pieces)
 
 
 class Engine:
@@ -48,6 +66,7 @@ class Engine:
         self._room: deque[asyncio.Future[None]] = deque()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._delivered_at = 0.0
         self._thread = threading.Thread(target=self._work, name="curator-engine", daemon=True)
 
     @property
@@ -61,9 +80,9 @@ class Engine:
         self._thread.start()
 
     async def close(self, timeout_s: float = _CLOSE_TIMEOUT_S) -> None:
-        """Stop after the running micro-batch; whatever still waits is cancelled.
+        """Stop after the micro-batches in work; whatever still waits is cancelled.
 
-        A micro-batch that outlives ``timeout_s`` is left behind: the thread is a daemon and does not hold the process.
+        Work that outlives ``timeout_s`` is left behind: the thread is a daemon and does not hold the process.
         """
         with self._wake:
             self._stopping = True
@@ -103,7 +122,7 @@ class Engine:
             await ticket
 
     async def score(self, lane: Lane, documents: Sequence[Document]) -> list[Result]:
-        """One result for each document, in order. Cancelling the caller leaves nothing computed but one micro-batch."""
+        """One result for each document, in order. Of a caller who is cancelled only what is in work is still computed."""
         pieces = [self._piece(lane, part, size) for part, size in self._queue.split(documents)]
         self._enqueue(lane, pieces)
         return [result for piece in pieces for result in await piece.future]
@@ -135,52 +154,61 @@ class Engine:
     # Everything below runs in the worker thread.
 
     def _work(self) -> None:
+        while (scorer := self._next_scorer()) is not None:
+            self._run(scorer)
+
+    def _next_scorer(self) -> DocumentScorer | None:
+        """Wait for work; None when the engine stops."""
+        with self._wake:
+            while not self._queue and not self._stopping:
+                self._wake.wait()
+            return None if self._stopping else self._queue.next_scorer()
+
+    def _run(self, scorer: DocumentScorer) -> None:
+        """Score micro-batches, until none waits or another scorer's turn has come."""
+        taken: deque[_MicroBatch] = deque()
+        try:
+            with closing(scored_batches(scorer, self._micro_batches(scorer, taken))) as scored:
+                for rows in scored:
+                    self._deliver(taken[0], _checked(scorer, rows, taken[0].documents))
+                    taken.popleft()
+        except Exception:  # noqa: BLE001  whatever the scorer raises; the retry below logs what remains
+            pieces = sum(len(batch.pieces) for batch in taken)
+            logger.warning("a shared micro-batch failed and is scored piece by piece", extra={"pieces": pieces})
+            for batch in taken:
+                self._deliver(batch, [row for piece in batch.pieces for row in _score_alone(scorer, piece)])
+
+    def _micro_batches(self, scorer: DocumentScorer, taken: deque[_MicroBatch]) -> Iterator[Sequence[Document]]:
         while True:
             with self._wake:
-                while not self._queue and not self._stopping:
-                    self._wake.wait()
-                if self._stopping:
+                if self._stopping or not self._queue or self._queue.next_scorer() is not scorer:
                     return
-                scorer, pieces = self._queue.take()
-            began = time.perf_counter()
-            results = _score_pieces(scorer, pieces)
-            if self._observe is not None:
-                documents, size = (
-                    sum(len(piece.documents) for piece in pieces),
-                    sum(piece.text_bytes for piece in pieces),
-                )
-                self._observe(documents, size, time.perf_counter() - began)
-            self._deliver(pieces, results)
+                taken.append(_MicroBatch(self._queue.take()[1], time.perf_counter()))
+            yield taken[-1].documents
 
-    def _deliver(self, pieces: list[Piece], results: list[list[Result]]) -> None:
+    def _deliver(self, batch: _MicroBatch, rows: list[Result]) -> None:
+        now = time.perf_counter()
+        if self._observe is not None:
+            self._observe(len(rows), batch.text_bytes, now - max(batch.taken_at, self._delivered_at))
+        self._delivered_at = now
         loop = self._loop
         if loop is None or loop.is_closed():
             return
-        loop.call_soon_threadsafe(_resolve, pieces, results)
+        loop.call_soon_threadsafe(_resolve, batch.pieces, rows)
         loop.call_soon_threadsafe(self._offer_room)
 
 
-def _resolve(pieces: list[Piece], results: list[list[Result]]) -> None:
-    for piece, rows in zip(pieces, results, strict=True):
+def _resolve(pieces: list[Piece], rows: list[Result]) -> None:
+    remaining = iter(rows)
+    for piece in pieces:
+        mine = [next(remaining) for _ in piece.documents]
         if not piece.future.done():
-            piece.future.set_result(rows)
-
-
-def _score_pieces(scorer: DocumentScorer, pieces: list[Piece]) -> list[list[Result]]:
-    if len(pieces) > 1:
-        try:
-            rows = _score_checked(scorer, [document for piece in pieces for document in piece.documents])
-        except Exception:  # noqa: BLE001  whatever the scorer raises; the retry below logs what remains
-            logger.warning("a shared micro-batch failed and is scored piece by piece", extra={"pieces": len(pieces)})
-        else:
-            iterator = iter(rows)
-            return [[next(iterator) for _ in piece.documents] for piece in pieces]
-    return [_score_alone(scorer, piece) for piece in pieces]
+            piece.future.set_result(mine)
 
 
 def _score_alone(scorer: DocumentScorer, piece: Piece) -> list[Result]:
     try:
-        return _score_checked(scorer, piece.documents)
+        return _checked(scorer, scorer.score(piece.documents), piece.documents)
     except Exception:
         told = {"scorer": scorer.name, "documents": len(piece.documents), "request_id": piece.request_id}
         logger.exception("scoring failed", extra=told)
@@ -188,8 +216,7 @@ def _score_alone(scorer: DocumentScorer, piece: Piece) -> list[Result]:
         return [Rejection(document.id, RejectReason.SCORING_FAILED, detail) for document in piece.documents]
 
 
-def _score_checked(scorer: DocumentScorer, documents: Sequence[Document]) -> list[Result]:
-    rows = list(scorer.score(documents))
+def _checked(scorer: DocumentScorer, rows: list[Result], documents: Sequence[Document]) -> list[Result]:
     if len(rows) != len(documents):
         raise RuntimeError(f"scorer {scorer.name} returned {len(rows)} results for {len(documents)} documents")
     return rows

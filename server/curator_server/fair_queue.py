@@ -2,7 +2,7 @@
 
 Every caller owns a lane, a queue of pieces of at most a quarter of a micro-batch. A micro-batch takes pieces from the lane
 that has been served the fewest bytes, again and again, until it is full. A lane that was empty starts level with the lane served
-least, so idling earns nothing, and a small call goes into the very next micro-batch however many streams are busy; each
+least, so idling earns nothing, and a small call goes into the next micro-batch taken, however many streams are busy; each
 busy stream gets the same share of the worker whatever the length of its documents. Source: Goyal, Vin and Cheng,
 "Start-time Fair Queuing" (SIGCOMM 1996).
 
@@ -93,6 +93,10 @@ class FairQueue:
     def clear(self) -> list[Piece]:
         """Take all pieces out of all lanes and return them."""
         return [piece for lane in list(self._lanes) for piece in self.drop(lane)]
+
+    def next_scorer(self) -> DocumentScorer:
+        """Whose documents ``take`` will give out next. Raises ValueError when nothing waits."""
+        return min(self._lanes, key=_served).scorer
 
     def take(self) -> tuple[DocumentScorer, list[Piece]]:
         """The next micro-batch: pieces of the lane served least, then of any lane with its scorer, until none fits.

@@ -61,9 +61,10 @@ class ServerSettings(BaseModel):
     its size in memory before anyone can count them, 1.7 GB for 32 MiB; twice ``max_batch_bytes`` loses no batch."""
     max_queued_documents: int = Field(default=32 * 1024, ge=1)
     """Documents of all callers that may wait for the worker; above this new work is refused as OVERLOADED."""
-    micro_batch_documents: int = Field(default=128, ge=1)
-    """Documents handed to the scorer at a time; small enough that callers take turns often."""
-    micro_batch_bytes: int = Field(default=512 << 10, ge=1024)
+    micro_batch_documents: int = Field(default=64, ge=1)
+    """Documents handed to the scorer at a time; small enough that callers take turns often. One micro-batch is prepared while
+    another runs, so a small call waits for two, and larger ones score no faster."""
+    micro_batch_bytes: int = Field(default=256 << 10, ge=1024)
     """Text bytes handed to the scorer at a time."""
     grace_s: float = Field(default=20.0, ge=0)
     """Time that running calls get after SIGTERM."""

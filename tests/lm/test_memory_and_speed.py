@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,38 @@ def test_a_container_s_limit_bounds_what_the_machine_has(tmp_path: Path, monkeyp
 
 def test_a_device_that_does_not_say_is_unknown() -> None:
     assert free_memory(torch.device("meta")) is None
+
+
+_THREE_BLOCKS_AGAIN_AND_AGAIN = """
+import resource, sys
+from curator.lm.memory import keep_freed_memory
+kept = keep_freed_memory() if sys.argv[1] == "kept" else True
+for _ in range(40):
+    blocks = [b"x" * (16 << 20) for _ in range(3)]
+    del blocks
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+def _faults(how: str, **tuned: str) -> tuple[str, int]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    command = [sys.executable, "-c", _THREE_BLOCKS_AGAIN_AND_AGAIN, how]
+    told = subprocess.run(command, env=environment | tuned, capture_output=True, text=True, check=True).stdout.split()
+    return told[0], int(told[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library is tuned on Linux alone")
+def test_memory_that_was_freed_is_used_again_without_asking_the_kernel() -> None:
+    kept, faults = _faults("kept")
+    if kept == "False":
+        pytest.skip("this C library has no mallopt")
+    _, usual = _faults("given back")
+    pages = 40 * 3 * (16 << 20) // resource.getpagesize()
+    assert usual - faults > pages / 4
+
+
+def test_who_tunes_the_c_library_is_left_alone() -> None:
+    assert _faults("kept", MALLOC_TRIM_THRESHOLD_="1000000")[0] == "False"
 
 
 @pytest.mark.parametrize(

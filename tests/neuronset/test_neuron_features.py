@@ -1,5 +1,7 @@
 """Document features against a slow referee: plain hooks, one window at a time, spans one by one."""
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from curator.errors import DocumentError
 from curator.lm.backbone import Backbone
 from curator.lm.batching import windows
 from curator.neuronset import groups
-from curator.neuronset.features import PEAK_TOKENS, NeuronChoice, document_features
+from curator.neuronset.features import PEAK_TOKENS, NeuronChoice, document_features, stream_features
 from curator.records import NeuronId
 from curator.text.segmentation import universal_spans
 from tests.atlas.core_world import make_backbone, make_corpus
@@ -122,17 +124,62 @@ def test_an_error_in_a_thread_ends_the_reading_and_leaves_no_hook(world: Path) -
 
 
 @settings(deadline=None, max_examples=50)
-@given(lengths=st.lists(st.integers(0, 300), max_size=60), budget=st.integers(1, 4))
-def test_groups_cover_the_texts_once_in_order_and_stay_near_the_budget(lengths: list[int], budget: int) -> None:
-    bounds = list(groups.group_bounds(["x" * length for length in lengths], budget))
-    assert [place for start, stop in bounds for place in range(start, stop)] == list(range(len(lengths)))
+@given(
+    lengths=st.lists(st.lists(st.integers(0, 300), max_size=40), max_size=4),
+    budget=st.integers(1, 4),
+)
+def test_groups_cover_every_batch_once_in_order_and_stay_near_the_budget(lengths: list[list[int]], budget: int) -> None:
+    batches = [["x" * length for length in part] for part in lengths]
+    found = list(groups.pieces(batches, budget))
+    ends = np.cumsum([0, *[last for _, last in found]]).tolist()
+    joined = [
+        [text for (part, _), at in zip(found, ends, strict=False) if at == number for text in part]
+        for number in range(len(batches))
+    ]
+    assert joined == batches
+    assert ends[-1] == len(batches)
     most = budget * groups._BATCHES * groups._CHARACTERS_PER_TOKEN
-    assert all(stop - start == 1 or sum(lengths[start:stop]) <= most for start, stop in bounds)
+    assert all(len(part) == 1 or sum(map(len, part)) <= most for part, _ in found)
 
 
 def test_the_first_groups_are_small_for_nothing_runs_before_they_are_prepared() -> None:
-    bounds = list(groups.group_bounds(["x" * 30] * 1_000, budget=10))
-    assert [stop - start for start, stop in bounds[:6]] == [2, 4, 8, 16, 16, 16]
+    sizes = [len(part) for part, _ in groups.pieces([["x" * 30] * 1_000], budget=10)]
+    assert sizes[:6] == [2, 4, 8, 16, 16, 16]
+    later = [len(part) for part, _ in groups.pieces([["x" * 30] * 3, ["x" * 30] * 500], budget=10)]
+    assert later[:5] == [2, 1, 8, 16, 16]  # once begun, no batch of texts begins small again
+
+
+def test_batches_of_texts_have_the_features_that_they_have_alone(world: Path) -> None:
+    backbone = make_backbone("gpt2", world)
+    texts = [document.text for document in make_corpus().documents[:40]]
+    batches = [texts[:15], [], ["x"], texts[15:]]
+    found = list(stream_features(backbone, batches, CHOICE, skip_tokens=SKIP))
+    assert len(found) == len(batches)
+    for part, batch in zip(found, batches, strict=True):
+        alone = document_features(backbone, batch, CHOICE, skip_tokens=SKIP)
+        np.testing.assert_allclose(part.values_DfK, alone.values_DfK, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(part.tokens_D, alone.tokens_D)
+
+
+def test_a_batch_is_asked_for_before_the_one_ahead_of_it_is_handed_out(world: Path) -> None:
+    backbone, asked = make_backbone("gpt2", world), []
+
+    def batches() -> Iterator[list[str]]:
+        for number, document in enumerate(make_corpus().documents[:5]):
+            asked.append(number)
+            yield [document.text]
+
+    seen = [len(asked) for _ in stream_features(backbone, batches(), CHOICE, skip_tokens=SKIP)]
+    assert seen == [3, 4, 5, 5, 5]
+
+
+def test_a_reading_that_is_left_early_leaves_no_hook_and_no_thread(world: Path) -> None:
+    backbone, before = make_backbone("gpt2", world), threading.active_count()
+    reading = stream_features(backbone, [[text] for text in _texts()], CHOICE, skip_tokens=SKIP)
+    next(reading)
+    reading.close()
+    assert not any(module._forward_pre_hooks for module in backbone.model.modules())
+    assert threading.active_count() == before
 
 
 def test_weights_of_a_whole_group_are_those_of_its_documents_one_by_one(world: Path) -> None:

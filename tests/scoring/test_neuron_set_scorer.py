@@ -50,6 +50,19 @@ def test_what_cannot_be_scored_is_rejected_alone(world: Path) -> None:
     assert all(isinstance(result, Rejection) for result in make_scorer(world).score(bad))
 
 
+def test_batches_in_turn_are_scored_as_each_is_alone(world: Path) -> None:
+    documents, scorer = unseen(), make_scorer(world)
+    batches = [documents[:7], [], bad_documents(), documents[7:]]
+    found = list(scorer.score_batches(batches))
+    assert [len(part) for part in found] == [len(batch) for batch in batches]
+    assert found[2] == scorer.score(bad_documents())
+    alone = [result for batch in batches for result in scorer.score(batch)]
+    joined = [result for part in found for result in part]
+    assert [type(result) for result in joined] == [type(result) for result in alone]
+    good = [place for place, result in enumerate(alone) if isinstance(result, Score)]
+    np.testing.assert_allclose(_values([joined[i] for i in good]), _values([alone[i] for i in good]), atol=1e-4)
+
+
 def test_several_targets_are_scored_from_one_reading_as_each_is_alone(world: Path) -> None:
     documents = [*unseen(), *bad_documents()]
     both = make_scorer(world, ("letters", "digits"))

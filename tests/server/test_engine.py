@@ -188,3 +188,59 @@ async def test_whoever_watches_learns_of_every_micro_batch():
         await wait_until(lambda: len(seen) == 3)
     assert [(documents, size) for documents, size, _ in seen] == [(4, 24), (2, 12), (1, 4)]
     assert all(0 <= seconds < 10 for *_, seconds in seen)
+
+
+class AheadScorer(LetterScorer):
+    """Takes a batch before it gives the results of the one ahead, as a model does that prepares one while another runs."""
+
+    def score_batches(self, batches):
+        waiting = None
+        for documents in batches:
+            if waiting is not None:
+                yield waiting
+            waiting = self.score(documents)
+        if waiting is not None:
+            yield waiting
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 5, 50])
+async def test_a_scorer_that_works_ahead_gives_the_same_results(size):
+    documents = sample_documents(size)
+    async with running() as engine, engine.lane(AheadScorer()) as lane:
+        for _ in range(3):  # each time the queue runs dry, and what is in work is handed out all the same
+            assert await engine.score(lane, documents) == LetterScorer().score(documents)
+
+
+async def test_of_what_is_in_work_when_a_scorer_raises_nothing_is_lost_and_only_the_cause_fails(caplog):
+    documents = [Document(f"d{index}", "boom" if index == 9 else "tree") for index in range(16)]
+    async with running() as engine, engine.lane(AheadScorer()) as lane:
+        results = await engine.score(lane, documents)
+        assert await engine.score(lane, documents[:4]) == LetterScorer().score(documents[:4])
+    failed = [place for place, result in enumerate(results) if isinstance(result, Rejection)]
+    assert failed == [9]  # a piece is a quarter of a micro-batch of four
+    assert "secret detail" in caplog.text
+
+
+async def test_a_scorer_that_works_ahead_gives_way_to_another():
+    one, two = AheadScorer(), AheadScorer(name="other")
+    async with running() as engine, engine.lane(one) as a, engine.lane(two) as b:
+        first, second = await asyncio.gather(
+            engine.score(a, sample_documents(40)), engine.score(b, sample_documents(40))
+        )
+    assert first == second == LetterScorer().score(sample_documents(40))
+    assert sum(map(len, one.batches)) == sum(map(len, two.batches)) == 40
+
+
+async def test_closing_while_a_scorer_works_ahead_ends_after_what_is_in_work():
+    gate = threading.Event()
+    scorer = AheadScorer(gate=gate)
+    async with running() as engine, engine.lane(scorer) as lane:
+        task = asyncio.create_task(engine.score(lane, sample_documents(50)))
+        await wait_until(scorer.entered.is_set)
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0.02)
+        gate.set()
+        await closing
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert sum(map(len, scorer.batches)) <= 8
