@@ -34,7 +34,7 @@ def forward_rows(quick: bool) -> Iterator[Row]:
     documents = list(probe(6_000 if quick else 60_000, 512).documents)
     models: dict[str, tuple[Paired, int]] = {}
     zoo_model = zoo("neox-128x4")
-    models[zoo_model.name] = _against_truncated(zoo_model, 3, documents, 2 if quick else 5)
+    models[zoo_model.name] = _against_truncated(zoo_model, 3, documents, 2 if quick else 15)
     with scratch() as folder:
         shape = _QUICK if quick else _FULL
         saved = save_random_model(shape, folder / "model")

@@ -25,7 +25,7 @@ from curator import fingerprint
 from curator.errors import ConfigError, ModelError
 from curator.lm.batching import start_tokens
 from curator.lm.families import MlpSite, locate_mlps, text_config_of
-from curator.lm.memory import free_memory, is_out_of_memory, keep_freed_memory
+from curator.lm.memory import free_memory, is_out_of_memory
 from curator.lm.shape import (
     UNUSABLE,
     ModelShape,
@@ -116,7 +116,7 @@ def load_backbone(
     local_files_only: bool | None = None,
     max_tokens: int = MAX_TOKENS,
 ) -> Backbone:
-    """Load a model by hub name or folder. On a CPU the process keeps freed memory from now on (``memory.keep_freed_memory``).
+    """Load a model by hub name or folder.
 
     Args:
         name: for example ``EleutherAI/pythia-160m``, or a folder that ``save_pretrained`` wrote.
@@ -150,8 +150,6 @@ def load_backbone(
         local_files_only=local_files_only,
         weights=untrained is None,
     )
-    if place.type == "cpu":
-        keep_freed_memory()
     config = config_fingerprint(known_config(folder, name))
     content = _content(folder, name, untrained)
     tokenizer = _load_tokenizer(folder, name)

@@ -19,6 +19,7 @@ import numpy as np
 
 from curator.errors import ConfigError
 from curator.lm.backbone import Backbone
+from curator.lm.memory import keep_freed_memory
 from curator.neuronset.artifact import MethodName, NeuronSet, load_neuron_set
 from curator.neuronset.calibrate import Calibration
 from curator.neuronset.features import DocumentFeatures, document_features, stream_features
@@ -56,10 +57,13 @@ class NeuronSetScorer:
     ) -> None:
         """For one target domain, or for several that are named; without ``domain`` for the set's only one.
 
-        ``method`` is used for all of them, by default each target's own best. Raises FingerprintError for a set of another
+        ``method`` is used for all of them, by default each target's own best. On a CPU the process keeps freed memory from
+        now on (``lm.memory``). Raises FingerprintError for a set of another
         model, ConfigError for a domain that it does not filter or that is named twice.
         """
         neuron_set.require_model(backbone)
+        if backbone.device.type == "cpu":
+            keep_freed_memory()
         self._targets = tuple(_Target.of(neuron_set, target, method) for target in resolved_targets(neuron_set, domain))
         self._backbone, self._set = backbone, neuron_set
         self._choice = neuron_set.choice
