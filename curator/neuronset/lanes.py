@@ -66,6 +66,6 @@ def _finished(running: tuple[Group, list[Future[Result]]]) -> tuple[Group, list[
 
 @contextmanager
 def open_lanes(lanes: int) -> Iterator[Lanes]:
-    """So many threads for the length of the block. What is queued when the block ends early is dropped."""
-    with lane_pool(lanes, "lane") as running, lane_pool(1, "lane-prepares") as preparing:
+    """So many threads for the length of the block, and one that prepares. What is queued when it ends early is dropped."""
+    with lane_pool(lanes, "lane") as running, lane_pool(lanes, "lane-prepares") as preparing:
         yield Lanes(running, preparing)

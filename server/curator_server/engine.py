@@ -172,6 +172,8 @@ class Engine:
                 for rows in scored:
                     self._deliver(taken[0], _checked(scorer, rows, taken[0].documents))
                     taken.popleft()
+            if taken:
+                raise RuntimeError(f"scorer {scorer.name} kept back the results of {len(taken)} micro-batches")
         except Exception:  # noqa: BLE001  whatever the scorer raises; the retry below logs what remains
             pieces = sum(len(batch.pieces) for batch in taken)
             logger.warning("a shared micro-batch failed and is scored piece by piece", extra={"pieces": pieces})

@@ -58,7 +58,9 @@ class ServerMetrics:
         self._rejected = self._counter("curator_rejected_documents", "Documents without a score.", ("reason",))
         self._refused = self._counter("curator_refused_batches", "Batches refused as a whole, by error.", ("code",))
         self._sizes = self._histogram("curator_micro_batch_documents", "Documents of a micro-batch.", _DOCUMENTS)
-        self._work = self._histogram("curator_scoring_seconds", "Time to score a micro-batch.", _WORK_SECONDS)
+        self._work = self._histogram(
+            "curator_scoring_seconds", "Time that the worker had for a micro-batch alone.", _WORK_SECONDS
+        )
         self._text = self._counter("curator_scored_bytes", "UTF-8 bytes of text handed to scorers.")
         Gauge("curator_build_info", "1, for the version.", ("version",), registry=self.registry).labels(
             __version__
