@@ -7,7 +7,7 @@ It does not know what else is about to ask for the same memory.
 
 Also how a process keeps its memory between two batches. The GNU C library gives large blocks back when they are freed; the
 next batch asks for them anew, and the kernel fills every page with zeros again: measured on two cores, 60,000 page faults a
-second and a tenth of the time of scoring. Kept, they make the peak of scoring no higher; that of an atlas grows by a quarter.
+second and a tenth of the time of scoring. Kept, they raise the peak of scoring by a tenth at most, that of an atlas by a quarter.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def document_features(
 def stream_features(
     backbone: Backbone, batches: Iterable[Sequence[str]], choice: NeuronChoice, *, skip_tokens: int
 ) -> Generator[DocumentFeatures]:
-    """Features of each batch of texts, in order; the next batch is asked for while the two before it are read.
+    """Features of each batch of texts, in order; the next is asked for before the one ahead of it is handed out.
 
     So the cores stay busy where one call for each batch would leave them idle at its end. What raises ends the stream.
     """
