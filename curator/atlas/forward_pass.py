@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
@@ -151,8 +152,11 @@ class _Pass:
         rows = np.cumsum([0, *(len(chunk.documents) for chunk in mine)])
         self.first_row = {self.header.first_chunk + number: int(row) for number, row in enumerate(rows)}
 
-    def steps(self) -> Iterator[_Step]:
-        """What is left to do; the next chunk is tokenised and placed in a thread while the model is busy with this one."""
+    def steps(self) -> Generator[_Step]:
+        """What is left to do; the next chunk is tokenised and placed in a thread while the model is busy with this one.
+
+        To be closed by whoever asks: the collector may run in that very thread, which cannot wait for itself.
+        """
         left = range(self.state.next_chunk, self.header.end_chunk)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="atlas-chunks") as thread:
             ahead = thread.submit(self._prepared, left[0]) if left else None
@@ -273,17 +277,19 @@ def run_pass(
                 reported = done
                 progress(done, header.end_document - header.first_document)
 
-        runner, feed, took = Lanes(lanes, len(work.columns) + 1, work.do), _Feed(work.steps()), 0.0
-        while state.next_chunk < header.end_chunk:
-            feed.pause_at = time.monotonic() + max(
-                snapshot_seconds, _SNAPSHOT_SHARE * took if snapshot_seconds else 0.0
-            )
-            runner.run(iter(feed), look)
-            if save_end or state.next_chunk < header.end_chunk:
-                started = time.monotonic()
-                part.save(state.snapshot())
-                took = time.monotonic() - started
-            look()
+        runner, took = Lanes(lanes, len(work.columns) + 1, work.do), 0.0
+        with closing(work.steps()) as steps:
+            feed = _Feed(steps)
+            while state.next_chunk < header.end_chunk:
+                feed.pause_at = time.monotonic() + max(
+                    snapshot_seconds, _SNAPSHOT_SHARE * took if snapshot_seconds else 0.0
+                )
+                runner.run(iter(feed), look)
+                if save_end or state.next_chunk < header.end_chunk:
+                    started = time.monotonic()
+                    part.save(state.snapshot())
+                    took = time.monotonic() - started
+                look()
     return state.snapshot()
 
 

@@ -11,6 +11,7 @@ the deepest layer, and little beside it. It does not know what the numbers are u
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -88,11 +89,12 @@ def document_features(
     """
     parts: list[DocumentFeatures] = []
     done = 0
-    for part, _ in _groups(backbone, [texts], choice, skip_tokens, lanes):
-        parts.append(part)
-        done += len(part.tokens_D)
-        if progress:
-            progress(done)
+    with closing(_groups(backbone, [texts], choice, skip_tokens, lanes)) as groups:
+        for part, _ in groups:
+            parts.append(part)
+            done += len(part.tokens_D)
+            if progress:
+                progress(done)
     return _joined(parts)
 
 
@@ -104,11 +106,12 @@ def stream_features(
     So the cores stay busy where one call for each batch would leave them idle at its end. What raises ends the stream.
     """
     parts: list[DocumentFeatures] = []
-    for part, last in _groups(backbone, batches, choice, skip_tokens):
-        parts.append(part)
-        if last:
-            yield _joined(parts)
-            parts.clear()
+    with closing(_groups(backbone, batches, choice, skip_tokens)) as groups:
+        for part, last in groups:
+            parts.append(part)
+            if last:
+                yield _joined(parts)
+                parts.clear()
 
 
 def _groups(
@@ -118,7 +121,10 @@ def _groups(
     skip_tokens: int,
     lanes: int | None = None,
 ) -> Generator[tuple[DocumentFeatures, bool]]:
-    """Features of group after group, and whether a batch of texts ends with it."""
+    """Features of group after group, and whether a batch of texts ends with it.
+
+    To be closed by whoever asks: the collector may run in one of its threads, which cannot wait for itself.
+    """
     order = np.asarray(choice.order, dtype=np.int64)
     signs_K = torch.zeros(len(order), device=backbone.device)
     signs_K[order] = torch.tensor(choice.signs, dtype=torch.float32, device=backbone.device)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,19 @@ def test_a_model_with_values_that_are_not_finite_is_named_with_its_layer(
     with pytest.raises(ModelError, match=r"not finite in layer 1.*--dtype float32"):
         build_atlas(backbone, make_corpus(), SETTINGS, tmp_path / "atlas")
     assert not (tmp_path / "atlas").exists()
+
+
+def test_a_pass_that_fails_leaves_no_thread_however_long_its_error_is_kept(world: Path, tmp_path: Path) -> None:
+    make_backbone("gpt2", world)
+    backbone = load_backbone(str(world / "core-gpt2-0"), device="cpu", max_tokens=40)
+
+    def stop(_done: int, _of: int) -> None:
+        raise KeyError("progress")
+
+    with pytest.raises(KeyError, match="progress") as kept:
+        build_atlas(backbone, make_corpus(), SETTINGS, tmp_path / "atlas", progress=stop, snapshot_seconds=0)
+    assert kept.tb is not None  # its frames are alive, and with them whatever they did not close
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("atlas-")] == []
 
 
 def test_a_disk_without_room_is_an_error_before_the_first_forward_pass(
