@@ -93,14 +93,22 @@ class GroupOrder(_Value):
     label: str
     models: tuple[ModelOrder, ...]
     """The anchor first."""
+    beside: tuple[ModelOrder, ...] = ()
+    """Matched with each of them in pairs, and in no intersection."""
 
 
 class StudyOrder(_Value):
-    """Count Rosetta neurons by size, and write the report of it."""
+    """Measure Rosetta neurons by size, and write the report of it."""
 
     kind: Literal["build_study"] = "build_study"
     groups: tuple[GroupOrder, ...]
     probe: ProbeOrder
+    full: bool
+    """Every part of the report, or the counts alone."""
+    replicates: int
+    """Replicates of the fold bootstrap in a full study."""
+    append_to: str = ""
+    """Path of a study that the groups are added to; empty for none."""
 
 
 class FilterOrder(_Value):

@@ -19,7 +19,8 @@ import typer
 
 from curator.errors import CuratorError
 from curator.records import Document, Rejection, Score
-from curator_client.cli_jobs import jobs_app, models_app
+from curator_client.cli_jobs import jobs_app
+from curator_client.cli_models import models_app
 from curator_client.cli_progress import StreamMeter
 
 if TYPE_CHECKING:

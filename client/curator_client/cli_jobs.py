@@ -1,38 +1,34 @@
-"""``curator-client jobs`` and ``curator-client models``: the server's jobs from the command line.
+"""``curator-client jobs``: the server's jobs from the command line.
 
     curator-client jobs --address host:50051 identify --model models/neox --peer models/gpt2 --examples law=law.jsonl --wait
 
-Where the server is, and who asks, stands behind ``jobs`` or ``models`` and before the verb. Results are JSON on standard output,
+Where the server is, and who asks, stands behind ``jobs`` and before the verb. Results are JSON on standard output,
 one object a line; progress goes to standard error. Documents named by ``--examples`` are read here and travel with the request;
 what ``--source`` names is read by the server.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curator.errors import ConfigError, CuratorError
+from curator.errors import ConfigError
 from curator.records import Document, Rejection
+from curator_client.cli_server import RequestId, Wait, client_of, connection, follow, say
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from curator.api.v1 import jobs_pb2
     from curator_client.client import Client
     from curator_client.specs import Spec, Text
 
-jobs_app = typer.Typer(no_args_is_help=True, help="Long work on the server: identify neurons, build studies, filter.")
-models_app = typer.Typer(no_args_is_help=True, help="Models of the server.")
+jobs_app = typer.Typer(
+    callback=connection, no_args_is_help=True, help="Long work on the server: identify neurons, build studies, filter."
+)
 
 _Name = Annotated[str, typer.Argument(help="Name of the job; jobs/ may be left out.", metavar="JOB")]
-_Wait = Annotated[bool, typer.Option("--wait", help="Watch it until it has ended.")]
-_RequestId = Annotated[str, typer.Option(help="A UUID: the same command twice starts one job.")]
 _JobId = Annotated[str, typer.Option(help="Wanted name of the job.")]
 _Check = Annotated[bool, typer.Option("--check", help="Check the request and start nothing.")]
 _Examples = Annotated[
@@ -49,64 +45,42 @@ _Seed = Annotated[int, typer.Option(help="Seed of everything that draws.", min=0
 _Sketch = Annotated[int, typer.Option(help="Numbers per neuron signature; 0 for the default.", min=0)]
 
 
-@jobs_app.callback()
-@models_app.callback()
-def connection(
-    context: typer.Context,
-    address: Annotated[
-        str, typer.Option(help="host:port of the server.", envvar="CURATOR_ADDRESS")
-    ] = "127.0.0.1:50051",
-    token: Annotated[str, typer.Option(help="Bearer token.", envvar="CURATOR_TOKEN", show_default=False)] = "",
-    tls: Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")] = False,
-    tls_roots: Annotated[Path | None, typer.Option(help="PEM authorities to trust in place of the system's.")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM client certificate, for servers that ask.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM key of the client certificate.")] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let the token travel unencrypted to another machine.")
-    ] = False,
-) -> None:
-    """Where the server is."""
-    context.obj = (address, {
-        "token": token, "tls": tls, "tls_roots": tls_roots, "tls_certificate": tls_cert, "tls_key": tls_key, "insecure": insecure,
-    })  # fmt: skip
-
-
 @jobs_app.command("list")
 def list_(
     context: typer.Context,
     filter: Annotated[str, typer.Option(help="Such as: state = RUNNING.")] = "",  # noqa: A002
 ) -> None:
     """Print the jobs, newest first."""
-    with _client(context) as client:
+    with client_of(context) as client:
         for job in client.jobs.list(filter):
-            _say(job)
+            say(job)
 
 
 @jobs_app.command()
 def get(context: typer.Context, name: _Name) -> None:
     """Print one job."""
-    with _client(context) as client:
-        _say(client.jobs.get(_full(name)))
+    with client_of(context) as client:
+        say(client.jobs.get(_full(name)))
 
 
 @jobs_app.command()
 def watch(context: typer.Context, name: _Name) -> None:
     """Follow a job until it has ended, then print it; exit status 1 unless it has succeeded."""
-    with _client(context) as client:
-        _follow(client, _full(name))
+    with client_of(context) as client:
+        follow(client, _full(name))
 
 
 @jobs_app.command()
 def cancel(context: typer.Context, name: _Name) -> None:
     """Ask a job to stop, and print it."""
-    with _client(context) as client:
-        _say(client.jobs.cancel(_full(name)))
+    with client_of(context) as client:
+        say(client.jobs.cancel(_full(name)))
 
 
 @jobs_app.command()
 def delete(context: typer.Context, name: _Name) -> None:
     """Forget a job that has ended, and its artifacts."""
-    with _client(context) as client:
+    with client_of(context) as client:
         client.jobs.delete(_full(name))
 
 
@@ -118,7 +92,7 @@ def download(
     artifact: Annotated[list[str] | None, typer.Option(help="Only this file; repeat.")] = None,
 ) -> None:
     """Fetch what a job has written, whole files only; the same command goes on where it was interrupted."""
-    with _client(context) as client:
+    with client_of(context) as client:
         job = client.jobs.get(_full(name))
         for one in artifact or [listed.name for listed in job.artifacts]:
             typer.echo(client.jobs.download(job, one, output))
@@ -140,14 +114,14 @@ def identify(
     seed: _Seed = 0,
     sketch_dimensions: _Sketch = 0,
     job_id: _JobId = "",
-    request_id: _RequestId = "",
+    request_id: RequestId = "",
     check: _Check = False,
-    wait: _Wait = False,
+    wait: Wait = False,
 ) -> None:
     """Find the neurons of a domain, and make a filter of them."""
     from curator_client.specs import identify_spec
 
-    with _client(context) as client:
+    with client_of(context) as client:
         probe = _probe(examples, source, tokens_per_domain, seed, sketch_dimensions)
         spec = identify_spec(
             model,
@@ -165,24 +139,38 @@ def identify(
 @jobs_app.command()
 def study(
     context: typer.Context,
-    group: Annotated[list[str], typer.Option(help="One size of models; repeat.", metavar="LABEL=ANCHOR,PEER,...")],
+    group: Annotated[
+        list[str],
+        typer.Option(
+            help="One size of models; repeat. Models after a + are matched in pairs, and in no intersection.",
+            metavar="LABEL=ANCHOR,PEER,...[+MODEL,...]",
+        ),
+    ],
     examples: _Examples = None,
     source: _Sources = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The counts and their nulls alone.")] = False,
+    replicates: Annotated[int, typer.Option(help="Replicates of the fold bootstrap; 0 for the default.", min=0)] = 0,
+    append: Annotated[
+        str, typer.Option(help="A finished job with a study of the same text to add to.", metavar="JOB")
+    ] = "",
     tokens_per_domain: _Tokens = 0,
     seed: _Seed = 0,
     sketch_dimensions: _Sketch = 0,
     job_id: _JobId = "",
-    request_id: _RequestId = "",
+    request_id: RequestId = "",
     check: _Check = False,
-    wait: _Wait = False,
+    wait: Wait = False,
 ) -> None:
-    """Count Rosetta neurons over several sizes of models."""
+    """Measure Rosetta neurons over several sizes of models, and fit the scaling law."""
     from curator_client.specs import study_spec
 
-    with _client(context) as client:
+    with client_of(context) as client:
         probe = _probe(examples, source, tokens_per_domain, seed, sketch_dimensions)
-        groups = {label: models.split(",") for label, models in map(_pair, group)}
-        _create(client, study_spec(groups, probe), job_id, request_id, check=check, wait=wait)
+        groups, beside = _groups(group)
+        spec = study_spec(
+            groups, probe, beside=beside, quick=quick, replicates=replicates, append_to=append and _full(append)
+        )
+        _create(client, spec, job_id, request_id, check=check, wait=wait)
 
 
 @jobs_app.command("filter")
@@ -197,14 +185,14 @@ def filter_(
     output_uri: Annotated[str, typer.Option(help="Folder on the server; kept with the job unless given.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in that folder.")] = False,
     job_id: _JobId = "",
-    request_id: _RequestId = "",
+    request_id: RequestId = "",
     check: _Check = False,
-    wait: _Wait = False,
+    wait: Wait = False,
 ) -> None:
     """Filter text that the server reads."""
     from curator_client.specs import filter_spec
 
-    with _client(context) as client:
+    with client_of(context) as client:
         spec = filter_spec(
             source,
             neuron_set=neuron_set,
@@ -218,68 +206,9 @@ def filter_(
         _create(client, spec, job_id, request_id, check=check, wait=wait)
 
 
-@models_app.command("list")
-def list_models(context: typer.Context) -> None:
-    """Print the models."""
-    with _client(context) as client:
-        for model in client.jobs.models():
-            _say(model)
-
-
-@models_app.command()
-def load(
-    context: typer.Context,
-    repo: Annotated[str, typer.Argument(help="Hub name, folder on the server or zoo:NAME.")],
-    model_id: Annotated[str, typer.Option(help="Wanted name; made of the repo unless given.")] = "",
-    revision: Annotated[str, typer.Option(help="Revision on the hub.")] = "",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16; automatic unless given.")] = "",
-    request_id: _RequestId = "",
-    wait: _Wait = False,
-) -> None:
-    """Load a model; needs a token of the scope admin."""
-    with _client(context) as client:
-        job = client.jobs.load_model(repo, model_id=model_id, revision=revision, dtype=dtype, request_id=request_id)
-        _follow(client, job.name) if wait else _say(job)
-
-
-@models_app.command()
-def unload(context: typer.Context, name: Annotated[str, typer.Argument(help="Such as models/neox.")]) -> None:
-    """Forget a model; needs a token of the scope admin."""
-    with _client(context) as client:
-        client.jobs.unload_model(name)
-
-
-@contextmanager
-def _client(context: typer.Context) -> Iterator[Client]:
-    from curator_client.client import Client
-    from curator_client.connection import ConnectionOptions
-
-    address, options = context.obj
-    try:
-        with Client(address, ConnectionOptions(**options)) as client:
-            yield client
-    except CuratorError as error:
-        typer.echo(f"{error} [{error.code}]", err=True)
-        raise typer.Exit(1) from error
-
-
 def _create(client: Client, spec: Spec, job_id: str, request_id: str, *, check: bool, wait: bool) -> None:
     job = client.jobs.create(spec, job_id=job_id, request_id=request_id, validate_only=check)
-    _follow(client, job.name) if wait and not check else _say(job)
-
-
-def _follow(client: Client, name: str) -> None:
-    """Progress on standard error, the job on standard output. Raises the error that ended it."""
-    from curator_client.job_flows import require_success
-
-    job: jobs_pb2.Job | None = None
-    for job in client.jobs.watch(name):
-        state, progress = type(job).State.Name(job.state).removeprefix("STATE_").lower(), job.progress
-        counted = f" {progress.done} of {progress.total} {progress.unit}" if progress.total else ""
-        typer.echo(f"{state}: {progress.stage}{counted}".rstrip(": "), err=True)
-    if job is not None:
-        _say(job)
-        require_success(job)
+    follow(client, job.name) if wait and not check else say(job)
 
 
 def _probe(
@@ -308,6 +237,16 @@ def _documents(path: str) -> list[Document]:
     return [record for record in open_source(path) if not isinstance(record, Rejection)]
 
 
+def _groups(texts: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Models and models beside them by label."""
+    named = {label: models.partition("+") for label, models in map(_pair, texts)}
+    models, beside = (
+        {label: [model for model in parts[place].split(",") if model] for label, parts in named.items()}
+        for place in (0, 2)
+    )
+    return models, beside
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, mark, value = text.partition("=")
     if not (name and mark and value):
@@ -317,9 +256,3 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _full(name: str) -> str:
     return name if name.startswith("jobs/") else f"jobs/{name}"
-
-
-def _say(message: Message) -> None:
-    from google.protobuf.json_format import MessageToDict
-
-    typer.echo(json.dumps(MessageToDict(message, preserving_proto_field_name=True), ensure_ascii=False))

@@ -80,15 +80,33 @@ def identify_spec(
 
 
 def study_spec(
-    groups: Mapping[str, Sequence[str]], sources: Mapping[str, Text] | jobs_pb2.ProbeSpec
+    groups: Mapping[str, Sequence[str]],
+    sources: Mapping[str, Text] | jobs_pb2.ProbeSpec,
+    *,
+    beside: Mapping[str, Sequence[str]] | None = None,
+    quick: bool = False,
+    replicates: int = 0,
+    append_to: str = "",
 ) -> jobs_pb2.BuildStudySpec:
-    """A scaling study: for each label the models of one size, the anchor first."""
+    """A scaling study: for each label the models of one size, the anchor first.
+
+    ``beside`` are models of a label that are matched in pairs only; ``quick`` counts and measures nothing else; ``append_to`` is
+    a finished job with a study that the sizes are added to. Raises ConfigError for ``beside`` of an unknown label.
+    """
+    more = beside or {}
+    if unknown := sorted(set(more) - set(groups)):
+        raise ConfigError(f"There is no group {unknown[0]!r} to put models beside; name one of {', '.join(groups)}.")
     return jobs_pb2.BuildStudySpec(
         groups=[
-            jobs_pb2.StudyGroup(label=label, model=next(iter(models), ""), peers=list(models[1:]))
+            jobs_pb2.StudyGroup(
+                label=label, model=next(iter(models), ""), peers=list(models[1:]), beside=list(more.get(label, ()))
+            )
             for label, models in groups.items()
         ],
         probe=sources if isinstance(sources, jobs_pb2.ProbeSpec) else probe_spec(sources),
+        depth=jobs_pb2.BuildStudySpec.DEPTH_QUICK if quick else jobs_pb2.BuildStudySpec.DEPTH_FULL,
+        replicates=replicates,
+        append_to=append_to,
     )
 
 

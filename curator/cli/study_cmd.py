@@ -79,30 +79,20 @@ def study(
     groups = [*(Named.parse(text) for text in group or []), *(zoo_groups() if zoo else [])]
     _require_sound(groups, out, append)
     from curator.scaling.points import Study
-    from curator.scaling.study import Depth, extended, kept, measure_group
+    from curator.scaling.study import Depth, measure_groups
 
-    dials = options.dials(settings, seed=seed, sketch_dimensions=sketch_dimensions)
-    wanted = Depth(full=depth == "full", replicates=replicates)
-    found = Study.load(append) if append else None
+    found: Study | None = None
     with ConsoleReporter() as reporter:
-        corpus = options.ProbeChoice(probe, domain, tokens_per_domain, seed).build(reporter)
-        for one in groups:
-            models = _choices(one, device, dtype)
-            if found and found.probe_fingerprint == corpus.fingerprint and kept(found, one.label, models, wanted):
-                reporter.stage(f"{one.label} (kept from before)")
-                found.save(out)
-                continue
-            point, fingerprints = measure_group(
-                one.label,
-                models,
-                corpus,
-                atlases=options.atlas_folder(),
-                settings=dials,
-                depth=wanted,
-                reporter=reporter,
-                workers=workers,
-            )
-            found = extended(found, point, fingerprints, corpus.fingerprint, dials)
+        for found in measure_groups(
+            {one.label: _choices(one, device, dtype) for one in groups},
+            options.ProbeChoice(probe, domain, tokens_per_domain, seed).build(reporter),
+            atlases=options.atlas_folder(),
+            settings=options.dials(settings, seed=seed, sketch_dimensions=sketch_dimensions),
+            depth=Depth(full=depth == "full", replicates=replicates),
+            study=Study.load(append) if append else None,
+            reporter=reporter,
+            workers=workers,
+        ):
             found.save(out)
     if found:
         _show(found)

@@ -2,7 +2,7 @@
 
     load_model        load it, read one sentence through all its layers, say what it is
     identify_neurons  atlases (kept, resumable) -> Rosetta neurons -> neuron set and report
-    build_study       the same atlases for every size -> study.json and report
+    build_study       the same atlases for every size -> study.json, written after each, and report
     filter_dataset    the filtering ledger's own resumption; the output is the artifacts, or a folder of the operator's
 
 Orders are deterministic, so one that is carried out twice gives the same files. The probe corpus is kept in the job's folder: a
@@ -41,6 +41,7 @@ from curator.orders import (
 if TYPE_CHECKING:
     from curator.filtering.progress import Progress
     from curator.neuronset.identify import IdentifySettings, ModelChoice
+    from curator.scaling.points import Study
     from curator.text.probe import ProbeCorpus
 
 _SENTENCE = "The first forward pass proves that a model can be used."
@@ -143,29 +144,40 @@ def _identify(order: IdentifyOrder, job: _Job) -> Result:
 def _study(order: StudyOrder, job: _Job) -> Result:
     from curator.reporting import write_study_report
     from curator.scaling.full import Group
-    from curator.scaling.points import Study
-    from curator.scaling.study import extended, measure_group
+    from curator.scaling.study import Depth, measure_groups
 
     corpus = _probe(order.probe, job)
-    dials = _dials(order.probe)
+    groups = {
+        group.label: Group(*(tuple(map(job.choice, models)) for models in (group.models, group.beside)))
+        for group in order.groups
+    }
     study: Study | None = None
-    for group in order.groups:
-        point, models = measure_group(
-            group.label,
-            Group(tuple(job.choice(model) for model in group.models)),
-            corpus,
-            atlases=job.atlases,
-            settings=dials,
-            reporter=job.teller,
-            workers=job.work.workers,
-        )
-        study = extended(study, point, models, corpus.fingerprint, dials)
+    for study in measure_groups(
+        groups,
+        corpus,
+        atlases=job.atlases,
+        settings=_dials(order.probe),
+        depth=Depth(full=order.full, replicates=order.replicates),
+        study=_study_so_far(order, job),
+        reporter=job.teller,
+        workers=job.work.workers,
+    ):
+        study.save(job.artifacts / STUDY)
     if study is None:
         raise ArtifactError("The order of a study names no group; create the job again.")
     job.teller.stage("writing the report")
-    study.save(job.artifacts / STUDY)
     write_study_report(study, job.artifacts, corpus)
     return Result(files=_files(job.artifacts))
+
+
+def _study_so_far(order: StudyOrder, job: _Job) -> Study | None:
+    """What an earlier run of this job has measured, or else the study that it adds to."""
+    from curator.scaling.points import Study
+
+    begun = job.artifacts / STUDY
+    if begun.is_file():
+        return Study.load(begun)
+    return Study.load(Path(order.append_to)) if order.append_to else None
 
 
 @_do.register

@@ -29,6 +29,7 @@ _MEASURES = {
     "treves_rolls": "Treves–Rolls",
     "hoyer": "Hoyer",
     "excess_kurtosis": "excess kurtosis",
+    "context_coherence": "context coherence",
     "vocabulary_kurtosis": "vocabulary kurtosis",
 }
 

@@ -32,6 +32,15 @@ def pole(atlas: Atlas) -> np.ndarray:
     return tail_N if atlas.manifest.gated else np.ones_like(tail_N)
 
 
+def on_firing_side(atlas: Atlas, index_n: np.ndarray, name: str) -> np.ndarray:
+    """A column of the top contexts ("document", "span" or "value") on the side on which each neuron fires, (n, k)."""
+    high_nk = np.asarray(atlas[f"top_{name}_Nk"])[index_n]
+    if not atlas.manifest.gated:
+        return high_nk
+    low_nk = np.asarray(atlas[f"low_{name}_Nk"])[index_n]
+    return np.where((pole(atlas)[index_n] < 0)[:, None], low_nk, high_nk)
+
+
 def active_fraction(atlas: Atlas) -> np.ndarray:
     """Share of spans on which each neuron is above zero in the direction in which it fires, (N,) float64."""
     positive_N = np.asarray(atlas["positive_fraction"], dtype=np.float64)

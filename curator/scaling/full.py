@@ -24,6 +24,7 @@ from curator.neuronset.identify import IdentifySettings, ModelChoice, Reporter, 
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons, match_peer, rosetta_of
 from curator.rosetta.resampling import Draws, fold_weights, peer_draws
 from curator.scaling import curves
+from curator.scaling.coherence import Contexts
 from curator.scaling.counted import correlations, counted, pair_counts, star_counts
 from curator.scaling.parts import PART_RULES, Rule, StarCounts
 from curator.scaling.points import StudyPoint
@@ -143,8 +144,9 @@ def _of_neurons(
         head_VH = unembedding(measured.backbone, resolve_model(model.name), model.revision)
         kurtosis_N = vocabulary_kurtosis(measured.backbone, head_VH, np.arange(anchor.neurons))
     seed = measured.dials.match.seed
+    contexts = Contexts(measured.corpus, seed)
     panels = [
-        selectivity(anchor, rule, chosen, pool, vocabulary_kurtosis_N=kurtosis_N, seed=seed)
+        selectivity(anchor, rule, chosen, pool, vocabulary_kurtosis_N=kurtosis_N, contexts=contexts, seed=seed)
         for rule, chosen in sets.items()
     ]
     firing = [

@@ -19,7 +19,7 @@ PART_RULES: tuple[Rule, ...] = ("paper", "strict")
 """The rules by which the parts of a full study are measured."""
 Kind = Literal["rosetta", "others"]
 Measure = Literal[
-    "excess_kurtosis", "gini", "treves_rolls", "hoyer", "active_fraction", "vocabulary_kurtosis"
+    "excess_kurtosis", "gini", "treves_rolls", "hoyer", "active_fraction", "context_coherence", "vocabulary_kurtosis"
 ]  # SCIENCE section 5
 
 

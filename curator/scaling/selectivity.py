@@ -6,8 +6,9 @@ stored whole. On the side of outputs: the paper's excess kurtosis over the vocab
 neuron the side of its longer tail is the one that fires. Medians and trimmed means, for a mean is driven by outliers; the
 intervals resample whole clusters, a Rosetta neuron together with its other.
 
-Cost: a sort of each shown neuron's held-back values, no text is read. Not measured: the coherence of top contexts, which
-needs an embedding of the text that an atlas does not keep.
+On the side of text: how alike the contexts are in which a neuron is strongest (``coherence``).
+
+Cost: a sort of each shown neuron's held-back values, and n-grams of its contexts; no model runs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from scipy.stats import trim_mean
 
 from curator.atlas.store import Atlas
 from curator.rosetta.verify import filled
+from curator.scaling.coherence import Contexts
 from curator.scaling.controls import active_fraction, pole, same_activity
 from curator.scaling.parts import Centre, Contrast, Interval, Measure, Rule, Selectivity
 
@@ -34,30 +36,42 @@ def selectivity(
     pool: np.ndarray,
     *,
     vocabulary_kurtosis_N: np.ndarray | None = None,
+    contexts: Contexts | None = None,
     seed: int = 0,
 ) -> Selectivity | None:
     """The panel of the ``chosen`` flat indices against as many of ``pool``; None where there are none to compare.
 
-    ``vocabulary_kurtosis_N`` (N,) has a value for every neuron of the model, or was not measured.
+    ``vocabulary_kurtosis_N`` (N,) has a value for every neuron of the model, or was not measured; ``contexts`` are those of the
+    atlas's corpus. A pair of neurons of which one has no value of a measure is left out of it.
     """
     alike = same_activity(atlas, chosen, pool)
     kept = alike >= 0
     if not kept.any():
         return None
     rosetta, others = chosen[kept], alike[kept]
-    mine, theirs = (panel(atlas, index, vocabulary_kurtosis_N) for index in (rosetta, others))
+    mine, theirs = (panel(atlas, index, vocabulary_kurtosis_N, contexts) for index in (rosetta, others))
+    compared: list[tuple[Measure, np.ndarray]] = [
+        (measure, np.isfinite(mine[measure]) & np.isfinite(theirs[measure])) for measure in mine
+    ]
     return Selectivity(
         rule=rule,
         neurons=len(rosetta),
         others=len(np.unique(others)),
         unmatched=int((~kept).sum()),
         spans=int(atlas["held_NV"].shape[1]),
-        contrasts=tuple(contrast(measure, mine[measure], theirs[measure], seed) for measure in mine),
+        contrasts=tuple(
+            contrast(measure, mine[measure][rows], theirs[measure][rows], seed)
+            for measure, rows in compared
+            if rows.any()
+        ),
     )
 
 
 def panel(
-    atlas: Atlas, index_R: np.ndarray, vocabulary_kurtosis_N: np.ndarray | None = None
+    atlas: Atlas,
+    index_R: np.ndarray,
+    vocabulary_kurtosis_N: np.ndarray | None = None,
+    contexts: Contexts | None = None,
 ) -> Mapping[Measure, np.ndarray]:
     """Every measure of the neurons at these flat indices, (R,) float64 each."""
     sparse_R3 = np.concatenate([_sparseness(_firing(atlas, block)) for block in _blocks(index_R)])
@@ -68,6 +82,8 @@ def panel(
         "hoyer": sparse_R3[:, 2],
         "active_fraction": active_fraction(atlas)[index_R],
     }
+    if contexts is not None:
+        found["context_coherence"] = contexts.coherence(atlas, index_R)
     if vocabulary_kurtosis_N is not None:
         found["vocabulary_kurtosis"] = vocabulary_kurtosis_N[index_R]
     return found

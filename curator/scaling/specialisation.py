@@ -23,7 +23,7 @@ from curator.atlas.store import Atlas
 from curator.lm.backbone import Backbone
 from curator.neuronset.select import Part as Half
 from curator.neuronset.select import document_parts
-from curator.scaling.controls import pole, same_activity
+from curator.scaling.controls import on_firing_side, pole, same_activity
 from curator.scaling.identity import Controlled, controlled_values
 from curator.scaling.parts import DomainFiring, Kind, KindIndex, Rule, Specialisation
 from curator.scaling.selectivity import interval
@@ -115,17 +115,9 @@ def _some(index: np.ndarray, seed: int) -> np.ndarray:
 
 def _as_stored(atlas: Atlas, labels: _Labels, index: np.ndarray) -> _Group:
     sign_n = pole(atlas)[index]
-    side = {name: np.asarray(atlas[f"top_{name}_Nk"])[index] for name in ("document", "value")}
-    if atlas.manifest.gated:
-        low = {name: np.asarray(atlas[f"low_{name}_Nk"])[index] for name in ("document", "value")}
-        negative = (sign_n < 0)[:, None]
-        side = {
-            "document": np.where(negative, low["document"], side["document"]),
-            "value": np.where(negative, -low["value"], side["value"]),
-        }
-    return _Group(
-        np.asarray(atlas["document_mean_DN"])[:, index] * sign_n, labels.of_documents(side["document"]), side["value"]
-    )
+    document_nk = on_firing_side(atlas, index, "document")
+    value_nk = on_firing_side(atlas, index, "value") * sign_n[:, None]
+    return _Group(np.asarray(atlas["document_mean_DN"])[:, index] * sign_n, labels.of_documents(document_nk), value_nk)
 
 
 def _controlled(

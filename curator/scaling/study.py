@@ -8,6 +8,7 @@ other only when probe and settings are the same. It does not fit curves: see ``v
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,40 @@ def measure_group(
         point = counted(label, find_rosetta_neurons(found[0], found[1:], settings.match))
         reporter.advance(len(group.peers))
     return point, {atlas.manifest.model: atlas.manifest.model_fingerprint for atlas in (*found, *beside)}
+
+
+def measure_groups(
+    groups: Mapping[str, Group],
+    corpus: ProbeCorpus,
+    *,
+    atlases: Path,
+    settings: IdentifySettings,
+    depth: Depth = QUICK,
+    study: Study | None = None,
+    reporter: Reporter | None = None,
+    workers: int = 1,
+) -> Iterator[Study]:
+    """The study after each size, to be saved as it grows; ``study`` is what there is already.
+
+    Raises as ``measure_group`` and ``extended`` do.
+    """
+    reporter = reporter or Silent()
+    for label, group in groups.items():
+        if study and study.probe_fingerprint == corpus.fingerprint and kept(study, label, group, depth):
+            reporter.stage(f"{label} (kept from before)")
+        else:
+            point, fingerprints = measure_group(
+                label,
+                group,
+                corpus,
+                atlases=atlases,
+                settings=settings,
+                depth=depth,
+                reporter=reporter,
+                workers=workers,
+            )
+            study = extended(study, point, fingerprints, corpus.fingerprint, settings)
+        yield study
 
 
 def kept(study: Study | None, label: str, group: Group, depth: Depth) -> bool:

@@ -143,7 +143,12 @@ def test_a_module_explains_itself_and_keeps_the_house_rules(path):
     assert text.count("\n") <= MAX_LINES, f"the file is longer than {MAX_LINES} lines; a room is missing"
     relative = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
     assert not relative, f"relative imports in lines {relative}"
-    if path.parent != ROOT / "curator/cli" and path.name not in {"cli.py", "cli_jobs.py"}:
+    if path.parent != ROOT / "curator/cli" and path.name not in {
+        "cli.py",
+        "cli_jobs.py",
+        "cli_models.py",
+        "cli_server.py",
+    }:
         printing = [
             node.lineno
             for node in ast.walk(tree)

@@ -48,7 +48,7 @@ def test_every_part_is_measured(first: Path):
     assert [budget.share for budget in point.budgets] == [0.25, 0.5]
     assert {one.rule for one in point.classes} == {"paper", "strict"}
     (panel, *_), (firing, *_) = point.selectivity, point.specialisation
-    assert {one.measure for one in panel.contrasts} >= {"gini", "vocabulary_kurtosis"}
+    assert {one.measure for one in panel.contrasts} >= {"gini", "context_coherence", "vocabulary_kurtosis"}
     assert {one.domain for one in firing.domains} == {"letters", "digits", "marks"}
     assert firing.controlled_spans is not None and point.untrained is not None
 

@@ -111,6 +111,16 @@ def test_text_is_uris_or_documents_and_a_filter_has_one_limit():
         filter_spec("pool.jsonl", min_score=1.0, token_budget=5)
 
 
+def test_a_study_names_models_beside_a_size_that_it_has():
+    groups, text = {"s": ["models/a", "models/b"]}, {"law": "law.jsonl"}
+    spec = study_spec(groups, text, beside={"s": ["models/c"]}, replicates=5)
+    (group,) = spec.groups
+    assert (group.model, list(group.peers), list(group.beside)) == ("models/a", ["models/b"], ["models/c"])
+    assert spec.depth == spec.DEPTH_FULL and study_spec(groups, text, quick=True).depth == spec.DEPTH_QUICK
+    with pytest.raises(ConfigError, match="'t'"):
+        study_spec(groups, text, beside={"t": ["models/c"]})
+
+
 async def test_the_asynchronous_client_does_the_same(world, tmp_path):
     with world.server() as server:
         async with AsyncClient(server.address) as client:
@@ -153,8 +163,13 @@ def test_the_command_line_loads_identifies_watches_and_downloads(world, tmp_path
         assert result.exit_code == 0 and (tmp_path / "report/report.html").is_file()
         _, jobs = run("jobs", "list", "--filter", "kind = identify_neurons")
         assert [job["name"] for job in jobs] == ["jobs/mine"]
-        result, _ = run("jobs", "study", "--group", "s=models/a,models/b", "--source", "law=env:legal", "--wait")
-        assert result.exit_code == 0
+        grouped = ("--group", "s=models/a,models/b+models/a", "--source", "law=env:legal")
+        result, (job,) = run("jobs", "study", *grouped, "--replicates", 3, "--job-id", "sized", "--wait")
+        assert result.exit_code == 0 and job["build_study"]["groups"][0]["beside"] == ["models/a"]
+        result, (job,) = run(
+            "jobs", "study", *grouped[2:], "--group", "t=models/b,models/a", "--append", "sized", "--quick"
+        )
+        assert result.exit_code == 0 and job["build_study"]["append_to"] == "jobs/sized", result.output
         source = world.text()
         result, (job,) = run("jobs", "filter", source, "--neuron-set", "law", "--keep-fraction", "0.5", "--wait")
         assert result.exit_code == 0 and job["artifacts"][0]["name"] == "kept/kept-0.jsonl"

@@ -26,6 +26,7 @@ from curator.errors import (
 )
 from curator.orders import Failure
 from curator.records import Document
+from curator.settings import AtlasSettings, NeuronSetSettings
 from tests.contract.job_fakes import FINGERPRINT, JobWorld
 from tests.contract.service_fakes import sample_documents
 
@@ -463,6 +464,8 @@ def test_a_spec_that_makes_no_sense_is_refused_at_once(world):
             identify_spec("models/a", ["models/b"], {"law": EXAMPLES}, neuron_set_id="../x"),
             study_spec({}, {"law": EXAMPLES}),
             study_spec({"s": ["models/a"]}, {"law": EXAMPLES}),
+            study_spec({"s": ["models/a", "models/b"]}, {"law": EXAMPLES}, beside={"s": ["models/a"]}, quick=True),
+            study_spec({"s": ["models/a", "models/b"]}, {"law": EXAMPLES}, replicates=10**6),
             study(sketch_dimensions=7),
             study(tokens_per_domain=10**12),
             filter_spec(source, neuron_set="given", keep_fraction=2.0),
@@ -473,6 +476,25 @@ def test_a_spec_that_makes_no_sense_is_refused_at_once(world):
         with pytest.raises(JobNotFoundError):
             client.jobs.create(identify(study="jobs/never"))
         assert client.jobs.create(identify(study=client.jobs.wait(client.jobs.create(study()).name).name)).name
+
+
+def test_what_a_caller_leaves_out_is_as_on_the_command_line(world):
+    with world.client() as client:
+        world.loaded(client, "a", "b", "c")
+        client.jobs.wait(client.jobs.create(identify()).name)
+        order = world.workers.works[-1].order
+        defaults = NeuronSetSettings()
+        assert (order.max_neurons, order.rosetta_rule) == (defaults.max_neurons, defaults.rosetta_rule)
+        assert order.probe.sketch_dimensions == AtlasSettings().sketch_dimensions
+        done = client.jobs.wait(client.jobs.create(study()).name)
+        order = world.workers.works[-1].order
+        assert (order.full, order.replicates, order.append_to, order.groups[0].beside) == (True, 200, "", ())
+        groups = {"small": ["models/a", "models/b"]}
+        spec = study_spec(groups, {"law": EXAMPLES}, beside={"small": ["models/c"]}, replicates=7, append_to=done.name)
+        client.jobs.wait(client.jobs.create(spec).name)
+        order = world.workers.works[-1].order
+        assert order.append_to.endswith("artifacts/study.json") and order.replicates == 7
+        assert [model.name for model in order.groups[0].beside] == ["zoo:c"]
 
 
 def test_too_many_waiting_jobs_are_refused_for_now(world):

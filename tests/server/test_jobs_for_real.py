@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from curator_client import Client, ConnectionOptions, RetryPolicy, filter_spec, identify_spec, probe_spec
+from curator_client import Client, ConnectionOptions, RetryPolicy, filter_spec, identify_spec, probe_spec, study_spec
 from curator_server.jobs.store import Store
 
 from curator.api.v1 import jobs_pb2
@@ -44,7 +44,7 @@ with Client(address) as client:
     for name in loading:
         client.jobs.wait(name)
     groups = {"32x2": ["models/neox-32x2", "models/gpt2-32x2"]}
-    study = client.jobs.create(study_spec(groups, probe), job_id="study")
+    study = client.jobs.create(study_spec(groups, probe, replicates=3), job_id="study")
     spec = identify_spec("models/neox-32x2", ["models/gpt2-32x2"], probe, rosetta_rule="paper", study=study.name)
     client.jobs.wait(study.name)
     job = client.jobs.wait(client.jobs.create(spec, job_id="identify").name)
@@ -150,7 +150,10 @@ def test_the_report_that_justifies_the_set_comes_with_its_scaling_study(mission)
     page = (mission["out"] / "report/report.html").read_text()
     assert "32x2" in page and "cpp" in page
     report = json.loads((mission["out"] / "report/report.json").read_text())
-    assert report["inputs"]["study"]["points"][0]["label"] == "32x2"
+    (point,) = report["inputs"]["study"]["points"]
+    assert point["label"] == "32x2"
+    assert len(point["paper_draws"]) == 3 and point["untrained"] is not None  # a full study, not the counts alone
+    assert "paper" in {one["rule"] for one in point["selectivity"]}
     downloaded = load_neuron_set(mission["out"] / "report/neuron-set")
     assert downloaded.manifest.name == "cpp" and (mission["out"] / "report/study.json").is_file()
 
@@ -159,11 +162,29 @@ def test_the_catalog_names_what_the_jobs_made(server, mission):
     with server.client() as client:
         assert {model.name for model in client.jobs.models()} == {"models/neox-32x2", "models/gpt2-32x2"}
         atlases = client.jobs.atlases()
-        assert {atlas.model for atlas in atlases} == {"zoo:neox-32x2", "zoo:gpt2-32x2"}
+        models = ("zoo:neox-32x2", "zoo:gpt2-32x2")
+        assert {atlas.model for atlas in atlases} == {*models, *(f"untrained:{model}" for model in models)}
         assert all(atlas.neuron_count == 256 and set(atlas.domains) == {"cpp", "prose"} for atlas in atlases)
         assert {report.job for report in client.jobs.reports()} == {"jobs/study", "jobs/identify"}
         (found,) = client.neuron_sets()
         assert (found.target, found.job) == ("cpp", "jobs/identify") and found.neuron_count > 0
+
+
+def test_a_study_grows_by_a_size_and_keeps_what_it_has(server, mission, tmp_path):
+    texts = json.loads((server.root / "texts.json").read_text())
+    examples, other = ([Document(str(n), text) for n, text in enumerate(texts[name])] for name in ("examples", "other"))
+    probe = probe_spec({"cpp": examples, "prose": other}, sketch_dimensions=256)
+    neox, gpt2 = "models/neox-32x2", "models/gpt2-32x2"
+    with server.client() as client:
+        spec = study_spec({"turned": [gpt2, neox]}, probe, quick=True, append_to="jobs/study")
+        grown = client.jobs.wait(client.jobs.create(spec, job_id="grown").name)
+        client.jobs.download(grown, "study.json", tmp_path)
+        before, after = (
+            json.loads(path.read_text())["study"]["points"]
+            for path in (mission["out"] / "report/study.json", tmp_path / "study.json")
+        )
+    assert [point["label"] for point in after] == ["32x2", "turned"]
+    assert after[0] == before[0] and "paper_draws" not in after[1]
 
 
 def filter_job(client, server, request_id):

@@ -166,22 +166,38 @@ class IdentifyNeuronsSpec(_message.Message):
     def __init__(self, model: _Optional[str] = ..., peers: _Optional[_Iterable[str]] = ..., probe: _Optional[_Union[ProbeSpec, _Mapping]] = ..., targets: _Optional[_Iterable[str]] = ..., max_neurons: _Optional[int] = ..., rosetta_rule: _Optional[str] = ..., neuron_set_id: _Optional[str] = ..., study: _Optional[str] = ...) -> None: ...
 
 class BuildStudySpec(_message.Message):
-    __slots__ = ("groups", "probe")
+    __slots__ = ("groups", "probe", "depth", "replicates", "append_to")
+    class Depth(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        DEPTH_UNSPECIFIED: _ClassVar[BuildStudySpec.Depth]
+        DEPTH_QUICK: _ClassVar[BuildStudySpec.Depth]
+        DEPTH_FULL: _ClassVar[BuildStudySpec.Depth]
+    DEPTH_UNSPECIFIED: BuildStudySpec.Depth
+    DEPTH_QUICK: BuildStudySpec.Depth
+    DEPTH_FULL: BuildStudySpec.Depth
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    REPLICATES_FIELD_NUMBER: _ClassVar[int]
+    APPEND_TO_FIELD_NUMBER: _ClassVar[int]
     groups: _containers.RepeatedCompositeFieldContainer[StudyGroup]
     probe: ProbeSpec
-    def __init__(self, groups: _Optional[_Iterable[_Union[StudyGroup, _Mapping]]] = ..., probe: _Optional[_Union[ProbeSpec, _Mapping]] = ...) -> None: ...
+    depth: BuildStudySpec.Depth
+    replicates: int
+    append_to: str
+    def __init__(self, groups: _Optional[_Iterable[_Union[StudyGroup, _Mapping]]] = ..., probe: _Optional[_Union[ProbeSpec, _Mapping]] = ..., depth: _Optional[_Union[BuildStudySpec.Depth, str]] = ..., replicates: _Optional[int] = ..., append_to: _Optional[str] = ...) -> None: ...
 
 class StudyGroup(_message.Message):
-    __slots__ = ("label", "model", "peers")
+    __slots__ = ("label", "model", "peers", "beside")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
+    BESIDE_FIELD_NUMBER: _ClassVar[int]
     label: str
     model: str
     peers: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, label: _Optional[str] = ..., model: _Optional[str] = ..., peers: _Optional[_Iterable[str]] = ...) -> None: ...
+    beside: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, label: _Optional[str] = ..., model: _Optional[str] = ..., peers: _Optional[_Iterable[str]] = ..., beside: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FilterDatasetSpec(_message.Message):
     __slots__ = ("input", "filter", "output_uri", "resume", "keep_fraction", "token_budget")

@@ -19,7 +19,8 @@ from curator.errors import ConfigError, CuratorError
 from curator_server.jobs.places import public_message
 from curator_server.jobs.runner import Runner
 from curator_server.jobs.settings import JobSettings
-from curator_server.jobs.specs import Orders, kind_of, plain_name
+from curator_server.jobs.sources import kind_of
+from curator_server.jobs.specs import Orders, plain_name
 from curator_server.jobs.store import Job, Request, Store
 from curator_server.library import Library
 

@@ -28,7 +28,7 @@ from curator_server.jobs.job_metrics import JobMetrics
 from curator_server.jobs.launch import Launcher, Worker
 from curator_server.jobs.places import public_message
 from curator_server.jobs.settings import JobSettings
-from curator_server.jobs.specs import kind_of
+from curator_server.jobs.sources import kind_of
 from curator_server.jobs.store import Job, Store
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ of what is kept, for a job is stored once for every revision. Cost: a listing of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +17,6 @@ from curator.errors import ConfigError, JobError, ModelNotFoundError
 from curator.filtering.policy import Policy
 from curator.orders import (
     ARTIFACTS,
-    INPUTS,
     STUDY,
     FilterOrder,
     GroupOrder,
@@ -30,17 +29,18 @@ from curator.orders import (
     StudyOrder,
     Work,
 )
-from curator.text.rows import SourceOptions
-from curator.text.uris import Scheme, SourceUri
+from curator.settings import AtlasSettings, NeuronSetSettings
 from curator.zoo.catalog import PREFIX as ZOO
 from curator_server.jobs.inputs import check_documents, write_documents
 from curator_server.jobs.places import Places
 from curator_server.jobs.settings import JobSettings
+from curator_server.jobs.sources import hub_uri, input_file, kind_of, shared_fields, sources_of
 from curator_server.jobs.store import Job, Store
 from curator_server.registry import Registry
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-DEFAULT_NEURONS, DEFAULT_SKETCH, DEFAULT_RULE = 64, 2048, "strict"
+_NEURON_SET, _ATLAS = NeuronSetSettings(), AtlasSettings()
+DEFAULT_REPLICATES, _MOST_REPLICATES = 200, 10_000
 _DTYPES = ("", "auto", "float32", "bfloat16", "float16")
 
 
@@ -51,14 +51,6 @@ def plain_name(name: str, what: str) -> str:
             f"{name!r} cannot be a {what}; use up to 64 letters, digits, dots, dashes and underscores, a letter or digit first."
         )
     return name
-
-
-def kind_of(job: Job) -> str:
-    """Name of the spec that a job has. Raises ConfigError without one."""
-    kind = job.WhichOneof("spec")
-    if kind is None:
-        raise ConfigError("The job has no spec; set one of identify_neurons, build_study, filter_dataset, load_model.")
-    return kind
 
 
 class Orders:
@@ -88,11 +80,11 @@ class Orders:
     def keep_documents(self, job: Job, folder: Path) -> None:
         """Move the documents of a checked spec to the job's folder."""
         sources = sources_of(job)
-        fields = _fields(sources)
+        fields = shared_fields(sources)
         for number, source in enumerate(sources):
             if source.WhichOneof("source") == "documents":
                 passages = kind_of(job) != "filter_dataset"
-                write_documents(_input(folder, number), source.documents, fields, passages=passages)
+                write_documents(input_file(folder, number), source.documents, fields, passages=passages)
                 source.documents.Clear()
                 source.documents.SetInParent()
 
@@ -129,8 +121,8 @@ class Orders:
             peers=tuple(self._model(peer) for peer in spec.peers),
             probe=probe,
             targets=targets,
-            max_neurons=spec.max_neurons or DEFAULT_NEURONS,
-            rosetta_rule=_rule(spec.rosetta_rule or DEFAULT_RULE),
+            max_neurons=spec.max_neurons or _NEURON_SET.max_neurons,
+            rosetta_rule=_rule(spec.rosetta_rule or _NEURON_SET.rosetta_rule),
             study=self._study_file(spec.study),
         )
 
@@ -138,13 +130,28 @@ class Orders:
         labels = [group.label for group in spec.groups]
         if not labels or len(set(labels)) != len(labels) or not all(labels):
             raise ConfigError("A study needs groups, each with a label of its own; name one for each size.")
-        groups: list[GroupOrder] = []
-        for group in spec.groups:
-            if not group.peers or group.model in group.peers:
-                raise ConfigError(f"The group {group.label!r} needs a peer that is not the model itself.")
-            models = tuple(self._model(name) for name in (group.model, *group.peers))
-            groups.append(GroupOrder(label=group.label, models=models))
-        return StudyOrder(groups=tuple(groups), probe=self._probe(spec.probe, folder))
+        if spec.replicates > _MOST_REPLICATES:
+            raise ConfigError(
+                f"A study resamples its text {_MOST_REPLICATES:,} times at most; ask for fewer replicates."
+            )
+        full = spec.depth != jobs_pb2.BuildStudySpec.DEPTH_QUICK
+        return StudyOrder(
+            groups=tuple(self._group(group, full=full) for group in spec.groups),
+            probe=self._probe(spec.probe, folder),
+            full=full,
+            replicates=spec.replicates or DEFAULT_REPLICATES,
+            append_to=self._study_file(spec.append_to),
+        )
+
+    def _group(self, group: jobs_pb2.StudyGroup, *, full: bool) -> GroupOrder:
+        if not group.peers or group.model in group.peers:
+            raise ConfigError(f"The group {group.label!r} needs a peer that is not the model itself.")
+        if group.beside and not full:
+            raise ConfigError(f"The group {group.label!r} has models beside it, which only a full study measures.")
+        models, beside = (
+            tuple(self._model(name) for name in names) for names in ((group.model, *group.peers), group.beside)
+        )
+        return GroupOrder(label=group.label, models=models, beside=beside)
 
     def _filter(self, spec: jobs_pb2.FilterDatasetSpec, folder: Path) -> FilterOrder:
         streaming = ("resume_after_seq", "commit_every_bytes", "format")
@@ -158,7 +165,7 @@ class Orders:
         out = self._places.output(spec.output_uri) if spec.output_uri else folder / ARTIFACTS
         return FilterOrder(
             sources=sources,
-            fields=_fields([spec.input]),
+            fields=shared_fields([spec.input]),
             neuron_set=str(offered.folder),
             target=offered.target,
             etag=scorer.etag,
@@ -193,20 +200,20 @@ class Orders:
             domains |= {name: (uri,) for name, uri in self._settings.background.items() if name not in domains}
         return ProbeOrder(
             domains=domains,
-            fields=_fields([labelled.source for labelled in spec.sources]),
+            fields=shared_fields([labelled.source for labelled in spec.sources]),
             tokens_per_domain=spec.tokens_per_domain or self._settings.tokens_per_domain,
             seed=_small(spec.seed),
-            sketch_dimensions=spec.sketch_dimensions or DEFAULT_SKETCH,
+            sketch_dimensions=spec.sketch_dimensions or _ATLAS.sketch_dimensions,
         )
 
     def _uris(self, source: jobs_pb2.DataSource, number: int, folder: Path) -> tuple[str, ...]:
         match source.WhichOneof("source"):
             case "documents":
-                return (str(_input(folder, number)),)
+                return (str(input_file(folder, number)),)
             case "files":
                 return self._places.sources(source.files.uris)
             case "hugging_face":
-                return self._places.sources([_hub_uri(source.hugging_face)])
+                return self._places.sources([hub_uri(source.hugging_face)])
             case _:
                 raise ConfigError("A data source is empty; set hugging_face, files or documents.")
 
@@ -240,19 +247,6 @@ def set_id(spec: jobs_pb2.IdentifyNeuronsSpec) -> str:
     return plain_name(spec.neuron_set_id or "-".join(targets), "neuron_set_id")
 
 
-def sources_of(job: Job) -> list[jobs_pb2.DataSource]:
-    """The data sources of a spec, in the order that numbers the files of their documents."""
-    match kind_of(job):
-        case "identify_neurons":
-            return [labelled.source for labelled in job.identify_neurons.probe.sources]
-        case "build_study":
-            return [labelled.source for labelled in job.build_study.probe.sources]
-        case "filter_dataset":
-            return [job.filter_dataset.input]
-        case _:
-            return []
-
-
 def _require_new(out: Path, uri: str) -> None:
     if out.with_name(f"{out.name}.work").exists() or (out.exists() and any(out.iterdir())):
         raise ConfigError(
@@ -260,29 +254,10 @@ def _require_new(out: Path, uri: str) -> None:
         )
 
 
-def _input(folder: Path, number: int) -> Path:
-    return folder / INPUTS / f"{number}.jsonl"
-
-
 def _small(seed: int) -> int:
     if seed >= 1 << 31:
         raise ConfigError("A seed must be below 2^31.")
     return seed
-
-
-def _fields(sources: Sequence[jobs_pb2.DataSource]) -> SourceOptions:
-    """The fields that all sources share; documents that were sent along are written under these names."""
-    read = [source for source in sources if source.WhichOneof("source") != "documents"]
-    found = {(source.text_field or "text", source.id_field or "id") for source in read} or {("text", "id")}
-    if len(found) > 1:
-        raise ConfigError("The sources of one job must hold text and id in fields of the same names; rename them.")
-    text, identity = found.pop()
-    return SourceOptions(text_field=text, id_field=identity)
-
-
-def _hub_uri(source: jobs_pb2.HuggingFaceSource) -> str:
-    query = {"config": source.config, "split": source.split, "revision": source.revision}
-    return str(SourceUri(Scheme.HUB, source.repo, {key: value for key, value in query.items() if value}))
 
 
 def _policy(spec: jobs_pb2.FilterDatasetSpec) -> Policy:
