@@ -1,9 +1,9 @@
-"""Writes the README's performance table from the full measurements under ``benchmarks/results``, or checks that it is current.
+"""Writes the tables of measurements from the results under ``benchmarks/results``, or checks that they are current.
 
     python benchmarks/readme_table.py --write | --check
 
-The table stands between two marks in README.md; nobody edits it by hand. A quick run is refused: its values are of small inputs
-and few rounds. It does not run a benchmark.
+docs/performance.md has every row, README.md those that a reader asks for first; each table stands between two marks and nobody
+edits it by hand. A quick run is refused: its values are of small inputs and few rounds. It does not run a benchmark.
 """
 
 from __future__ import annotations
@@ -11,12 +11,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, README = ROOT / "benchmarks" / "results", ROOT / "README.md"
+RESULTS, README, DETAILS = ROOT / "benchmarks/results", ROOT / "README.md", ROOT / "docs/performance.md"
 BEGIN, END = "<!-- performance: begin, written by benchmarks/readme_table.py -->", "<!-- performance: end -->"
+HEADLINES = {
+    "filter": (
+        "filter_over_truncated_forward",
+        "filter_over_full_forward",
+        "workers_2_over_1",
+        "rss_growth",
+        "cascade_speedup_1pct",
+    ),
+    "identify": ("atlas_over_forward_zoo", "speedup_over_two_pass", "sketch_recall"),
+    "serve": ("serve_over_inprocess_16", "transport_docs_per_s", "score_batch_p99_ms", "health_p99_ms_under_load"),
+}
+_HEAD = ("| row | value | goal | what |", "|---|---:|---|---|")
 _NONE = "The full measurement is not committed yet; `make bench` prints the quick one."
 
 
@@ -25,42 +38,60 @@ class QuickRunError(ValueError):
 
 
 def rendered(results: Path) -> str:
-    """The section's lines for every result file, in order of their names. Raises QuickRunError for a quick run."""
-    reports = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
-    quick = [name for name, report in reports.items() if report["quick"]]
-    if quick:
+    """Every row of every result file, a section for each in order of their names. Raises QuickRunError for a quick run."""
+    parts: list[str] = []
+    for name, report in _reports(results).items():
+        parts += [f"## {name}", "", *_HEAD, *map(_line, report["rows"]), "", _machine(report), ""]
+    return "\n".join(parts[:-1]) if parts else _NONE
+
+
+def headlines(results: Path) -> str:
+    """The rows named by ``HEADLINES``, one table. Raises QuickRunError for a quick run, KeyError for a row that is gone."""
+    reports = _reports(results)
+    rows = [
+        {row["name"]: row for row in reports[name]["rows"]}[wanted]
+        for name, names in HEADLINES.items()
+        if name in reports
+        for wanted in names
+    ]
+    return "\n".join([*_HEAD, *map(_line, rows)]) if rows else _NONE
+
+
+def _reports(results: Path) -> dict[str, Any]:
+    reports = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
+    if quick := [name for name, report in reports.items() if report["quick"]]:
         raise QuickRunError(f"{', '.join(quick)}: a quick run; measure again without --quick.")
-    if not reports:
-        return _NONE
-    rows = [_line(row) for report in reports.values() for row in report["rows"]]
-    machines = list(dict.fromkeys(_machine(report) for report in reports.values()))
-    return "\n".join(["| row | value | goal | what |", "|---|---:|---|---|", *rows, "", *machines])
+    return reports
 
 
-def replaced(readme: str, section: str) -> str:
-    """The README with the text between the marks replaced. Raises ValueError where a mark is missing."""
-    before, begin, rest = readme.partition(BEGIN)
+def replaced(page: str, section: str) -> str:
+    """The page with the text between the marks replaced. Raises ValueError where a mark is missing."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md lacks the marks {BEGIN!r} and {END!r}; put them where the table belongs.")
+        raise ValueError(f"The page lacks the marks {BEGIN!r} and {END!r}; put them where the table belongs.")
     return f"{before}{BEGIN}\n{section}\n{END}{after}"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0 when the README is or was made current, 1 when ``--check`` finds it old."""
+    """0 when the pages are or were made current, 1 when ``--check`` finds one old."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--write", action="store_true", help="put the table into README.md")
-    action.add_argument("--check", action="store_true", help="fail when README.md holds another table")
+    action.add_argument("--write", action="store_true", help="put the tables into the pages")
+    action.add_argument("--check", action="store_true", help="fail when a page holds another table")
     options = parser.parse_args(argv)
-    current = README.read_text(encoding="utf-8")
-    wanted = replaced(current, rendered(RESULTS))
-    if options.write:
-        README.write_text(wanted, encoding="utf-8")
-    elif wanted != current:
-        print("README.md's performance table is old; run: python benchmarks/readme_table.py --write", file=sys.stderr)
-        return 1
-    return 0
+    tables: dict[Path, Callable[[Path], str]] = {README: headlines, DETAILS: rendered}
+    old: list[str] = []
+    for page, table in tables.items():
+        current = page.read_text(encoding="utf-8")
+        wanted = replaced(current, table(RESULTS))
+        if options.write:
+            page.write_text(wanted, encoding="utf-8")
+        elif wanted != current:
+            old.append(page.name)
+    if old:
+        print(f"old tables in {', '.join(old)}; run: python benchmarks/readme_table.py --write", file=sys.stderr)
+    return 1 if old else 0
 
 
 def _line(row: dict[str, Any]) -> str:

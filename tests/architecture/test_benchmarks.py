@@ -1,4 +1,4 @@
-"""The benchmarks' harness, the paper's algorithm that they compare with, and the README's table. Nothing here is timed."""
+"""The benchmarks' harness, the paper's algorithm that they compare with, and the pages' tables. Nothing here is timed."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from benchmarks.atlas_pass import atlas_against_forward, recorded
 from benchmarks.forward import our_pass, plain_pass
 from benchmarks.growth import one_atlas
 from benchmarks.harness import Paired, Row, in_child, machine, paired, peak_bytes, run_benchmark, write_report
-from benchmarks.readme_table import BEGIN, END, ROOT, QuickRunError, rendered, replaced
+from benchmarks.readme_table import BEGIN, END, HEADLINES, ROOT, QuickRunError, headlines, rendered, replaced
 from benchmarks.two_pass import load_whole, paired_batches, shared_spans, two_pass
 from benchmarks.worlds import TRUE_SHAPES, Shape, probe, save_random_model, zoo
 from curator.lm.batching import Window, windows
@@ -45,7 +45,7 @@ def window(ends, special=0):
     return Window(0, np.zeros(len(bytes_T2), np.int32), bytes_T2, np.ones(len(bytes_T2), bool))
 
 
-def test_the_readme_holds_the_table_of_the_committed_results():
+def test_the_pages_hold_the_tables_of_the_committed_results():
     assert readme_table.main(["--check"]) == 0
 
 
@@ -54,12 +54,22 @@ def test_the_table_shows_every_row_and_the_machine(tmp_path):
     table = rendered(tmp_path)
     assert "| `a_row` | 1.50 | at most 2 | first over second |" in table
     assert "| `another` | 12,346 |" in table
-    assert f"{machine()['cores']} cores" in table
+    assert f"{machine()['cores']} cores" in table and table.startswith("## one")
+
+
+def test_the_short_table_has_the_headlines_and_fails_for_one_that_is_gone(tmp_path):
+    rows = [replace(ROW, name=name) for name in (*HEADLINES["serve"], "other")]
+    write_report(tmp_path / "serve.json", rows, quick=False)
+    table = headlines(tmp_path)
+    assert all(f"`{name}`" in table for name in HEADLINES["serve"]) and "`other`" not in table
+    write_report(tmp_path / "serve.json", rows[1:], quick=False)
+    with pytest.raises(KeyError, match=HEADLINES["serve"][0]):
+        headlines(tmp_path)
 
 
 def test_a_quick_run_is_no_result(tmp_path):
     write_report(tmp_path / "one.json", [ROW], quick=True)
-    with pytest.raises(QuickRunError, match=r"one\.json"):
+    with pytest.raises(QuickRunError, match="one"):
         rendered(tmp_path)
 
 
