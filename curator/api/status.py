@@ -24,6 +24,8 @@ DOMAIN = "rosetta-curator"
 DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 DEFAULT_RETRY_DELAY_S = 0.25
+SHOWN_CHARS = 80
+"""As much of what a caller sent is shown in an error: a status travels in headers, which gRPC ends calls for above 8 KiB."""
 _LONGEST_PUSHBACK_S = 3600.0
 
 
@@ -79,6 +81,11 @@ _REASON_STATUS: dict[RejectReason, grpc.StatusCode] = {
     RejectReason.SCORING_FAILED: grpc.StatusCode.INTERNAL,
     RejectReason.RECORD_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
+
+
+def shortened(text: str, limit: int = SHOWN_CHARS) -> str:
+    """The text, or its beginning and an ellipsis, together ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def status_from_error(

@@ -37,7 +37,7 @@ from curator_server.jobs.room import JobRoom
 from curator_server.library import Shelf
 from curator_server.metrics import ServerMetrics
 from curator_server.registry import Registry
-from curator_server.scoring_servicer import ScoringServicer
+from curator_server.scoring_servicer import RESCUES, ScoringServicer
 from curator_server.settings import ServerSettings
 from curator_server.tls import server_credentials
 from curator_server.tokens import TokenFile
@@ -126,7 +126,7 @@ class CuratorServer:
         await asyncio.to_thread(self._while_serving.close)
 
     def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
-        found: list[grpc.aio.ServerInterceptor] = [CallInterceptor(self.metrics, call_spans())]
+        found: list[grpc.aio.ServerInterceptor] = [CallInterceptor(self.metrics, call_spans(), RESCUES)]
         if self.settings.token_file is not None:
             found.append(AccessInterceptor(TokenFile(self.settings.token_file)))
         return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from inspect import isasyncgenfunction
 from typing import Any
@@ -31,15 +31,18 @@ logger = logging.getLogger(__name__)
 _Details = grpc.HandlerCallDetails
 _Continuation = Callable[[_Details], Awaitable[Any]]
 _Behaviour = Callable[..., Any]
+Rescues = Mapping[str, Callable[[bytes], Any]]
+"""Method -> what still makes a request of bytes that its deserializer refuses; raises DecodeError when nothing does."""
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """The outermost interceptor; what others refuse is counted and logged here too."""
 
-    def __init__(self, metrics: ServerMetrics, spans: CallSpans | None = None) -> None:
+    def __init__(self, metrics: ServerMetrics, spans: CallSpans | None = None, rescues: Rescues | None = None) -> None:
         self._metrics = metrics
         self._spans = spans
+        self._rescues = rescues or {}
 
     async def intercept_service(self, continuation: _Continuation, handler_call_details: _Details) -> Any:
         """Wrap the handler of the call, whatever its kind; a method that nobody offers stays gRPC's affair."""
@@ -50,7 +53,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         kind = handler_kind(handler)
         behaviour: _Behaviour = getattr(handler, kind)
         wrap = self._generating if isasyncgenfunction(behaviour) else self._awaiting
-        reading = _reading(handler.request_deserializer, returns=not handler.request_streaming)
+        rescue = self._rescues.get(call.method)
+        reading = _reading(handler.request_deserializer, rescue, returns=not handler.request_streaming)
         return handler._replace(**{kind: wrap(behaviour, call, kind), "request_deserializer": reading})
 
     def _awaiting(self, behaviour: _Behaviour, call: Call, kind: str) -> _Behaviour:
@@ -127,7 +131,7 @@ def _status_of(error: Exception, call: Call) -> status_pb2.Status:
     return status_from_error(error, request_id=call.request_id)
 
 
-def _reading(deserializer: _Behaviour | None, *, returns: bool) -> _Behaviour | None:
+def _reading(deserializer: _Behaviour | None, rescue: _Behaviour | None, *, returns: bool) -> _Behaviour | None:
     """A deserializer that makes bytes which are no message our error.
 
     A stream's messages are read inside its handler, where raising is right. A unary request is read before, where gRPC would
@@ -138,7 +142,7 @@ def _reading(deserializer: _Behaviour | None, *, returns: bool) -> _Behaviour | 
 
     def read(data: bytes) -> Any:
         try:
-            return deserializer(data)
+            return _parsed(data, deserializer, rescue)
         except DecodeError as error:
             refusal = ConfigError("The request is not a message of this method; update the client or the server.")
             if returns:
@@ -146,6 +150,15 @@ def _reading(deserializer: _Behaviour | None, *, returns: bool) -> _Behaviour | 
             raise refusal from error
 
     return read
+
+
+def _parsed(data: bytes, deserializer: _Behaviour, rescue: _Behaviour | None) -> Any:
+    try:
+        return deserializer(data)
+    except DecodeError:
+        if rescue is None:
+            raise
+    return rescue(data)
 
 
 def _code_of(context: Any) -> grpc.StatusCode:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf import message_factory
 
 from curator.api.convert import result_to_wire
+from curator.api.salvage import salvage_request
 from curator.api.status import status_from_error
 from curator.api.v1 import common_pb2, scoring_pb2, scoring_pb2_grpc
 from curator.errors import ConfigError, CuratorError, LimitError
@@ -24,6 +27,12 @@ from curator_server.settings import ServerSettings
 from curator_server.shard_stream import Event, ShardStream
 
 _Context = grpc.aio.ServicerContext
+_SERVICE = scoring_pb2.DESCRIPTOR.services_by_name["ScoringService"]
+RESCUES = {
+    f"/{_SERVICE.full_name}/{method.name}": partial(salvage_request, message_factory.GetMessageClass(method.input_type))
+    for method in _SERVICE.methods
+}
+"""What reads requests that protobuf refuses, by method: a text that is not UTF-8 costs its document, never the stream."""
 
 
 class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
