@@ -71,12 +71,13 @@ class CuratorServer:
         self.metrics = ServerMetrics()
         self.engine = Engine(
             max_queued_documents=settings.max_queued_documents,
+            max_queued_bytes=settings.max_queued_bytes,
             micro_batch_documents=settings.micro_batch_documents,
             micro_batch_bytes=settings.micro_batch_bytes,
             observe=self.metrics.micro_batch,
         )
         self.streams = DrainHub()
-        self.health = Health()
+        self.health = Health(settings.max_health_watches)
         self._while_serving = ExitStack()
         self.metrics_port: int | None = None
         self.server = grpc.aio.server(interceptors=self._interceptors(), options=_options(settings))
@@ -158,6 +159,9 @@ class CuratorServer:
 
     def _add_gauges(self) -> None:
         self.metrics.watch("curator_queue_documents", "Documents that wait.", lambda: self.engine.queued_documents)
+        self.metrics.watch(
+            "curator_queue_bytes", "Bytes that are read and not scored.", lambda: self.engine.admission.held_bytes
+        )
         self.metrics.watch("curator_open_streams", "Streams that are open.", lambda: self.streams.open_streams)
 
 
@@ -268,6 +272,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         *((name, round(seconds * 1000)) for name, seconds in times_s.items() if seconds is not None),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_concurrent_streams", settings.max_connection_calls),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its connections at random
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),  # gRPC's own 5 minutes ends clients that keep alive
         ("grpc.keepalive_permit_without_calls", 1),
