@@ -3,6 +3,10 @@
 Three ways to run it: ``build_server`` for an event loop of one's own, ``serve`` for a process (it handles SIGTERM and
 SIGINT), ``running_server`` for a block of synchronous code with the server in a background thread.
 
+Starting has an order too: the port answers first, with health SERVING for the process and NOT_SERVING for each service, then what
+earlier servers kept is offered, which may take minutes, and then each service is SERVING. One whose jobs have not made a
+neuron set yet is SERVING all the same: it does what it is asked to, and jobs are how it gets its sets.
+
 Stopping has an order, because load balancers lag: health turns NOT_SERVING, after ``drain_delay_s`` open streams are told to
 leave, then new calls are refused and running ones get ``grace_s``, then the workers of jobs end (their jobs wait for the next
 server), and only then the engine. A second signal ends the process at once, whatever it is doing; jobs go on even after that.
@@ -25,7 +29,7 @@ from curator.api.v1 import catalog_pb2_grpc, jobs_pb2_grpc, scoring_pb2_grpc
 from curator.errors import ConfigError, CuratorError
 from curator.orders import OfferedSet
 from curator.records import DocumentScorer
-from curator_server.access import AccessInterceptor
+from curator_server.access import AccessInterceptor, StartingInterceptor
 from curator_server.batch_stream import DrainHub
 from curator_server.calls import call_fields_in_logs
 from curator_server.catalog_servicer import CatalogServicer
@@ -78,6 +82,7 @@ class CuratorServer:
         )
         self.streams = DrainHub()
         self.health = Health(settings.max_health_watches)
+        self._starting = StartingInterceptor()
         self._while_serving = ExitStack()
         self.metrics_port: int | None = None
         self.server = grpc.aio.server(interceptors=self._interceptors(), options=_options(settings))
@@ -94,18 +99,36 @@ class CuratorServer:
         return f"{self.settings.host}:{self.port}"
 
     async def start(self) -> None:
-        """Serve; health says SERVING from here on."""
-        if self.jobs is not None:
-            self._while_serving.callback(self.jobs.close)
-            await self.jobs.start()
+        """Serve; health says that the process lives at once, and SERVING for its services when this returns.
+
+        Raises ConfigError when another server is at work in the folder of the jobs.
+        """
         if self.settings.metrics_port is not None:
             serving = self.metrics.served(self.settings.metrics_host, self.settings.metrics_port)
             self.metrics_port = self._while_serving.enter_context(serving)
         self.engine.start()
+        await self._say_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         await self.server.start()
-        for service in ("", *self.services):
-            await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        if self.jobs is not None:
+            await self._start_jobs(self.jobs)
+        self._starting.started = True
+        await self._say_health(health_pb2.HealthCheckResponse.SERVING)
         logger.info("serving", extra={"address": self.address})
+
+    async def _start_jobs(self, jobs: JobRoom) -> None:
+        self._while_serving.callback(jobs.close)
+        try:
+            await jobs.start()
+        except BaseException:
+            await self.server.stop(None)
+            await self.engine.close()
+            self._while_serving.close()
+            raise
+
+    async def _say_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in self.services:
+            await self.health.set(service, status)
 
     async def drain(self) -> None:
         """Tell load balancers, then open streams, that the server is going away."""
@@ -130,7 +153,7 @@ class CuratorServer:
         found: list[grpc.aio.ServerInterceptor] = [CallInterceptor(self.metrics, call_spans(), RESCUES)]
         if self.settings.token_file is not None:
             found.append(AccessInterceptor(TokenFile(self.settings.token_file)))
-        return found
+        return [*found, self._starting]
 
     def _job_room(self, registry: Registry, shelf: Shelf | None, launch: Launcher) -> JobRoom | None:
         if self.settings.jobs is None:
