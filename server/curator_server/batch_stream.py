@@ -112,7 +112,6 @@ class BatchStream:
                 await self._slots.acquire()
                 size = opened_bytes(batch, self._caps)
                 self._start(batch, size, await self._room_for(batch, size))
-                del batch  # or the last one would stay in memory for as long as the client is silent
             if self._tasks:
                 await asyncio.wait(self._tasks)
         finally:

@@ -224,7 +224,4 @@ async def _batches(requests: AsyncIterator[Any]) -> AsyncIterator[common_pb2.Doc
     async for request in requests:
         if request.WhichOneof("request") != "batch":
             raise ConfigError("Only the first message may be a configuration; open a new stream to change it.")
-        batch = request.batch
-        del request  # while the client is silent, nothing of its last message stays in memory
-        yield batch
-        del batch
+        yield request.batch

@@ -102,6 +102,18 @@ async def test_who_leaves_the_line_takes_no_room_along(granted):
     assert room.is_open(100, 1000)
 
 
+async def test_room_that_comes_free_while_the_head_of_the_line_is_leaving_goes_to_the_next():
+    room = admission()
+    first = await room.admit(100, 0)
+    leaving, staying = await standing(room, 60), await standing(room, 60)
+    leaving.cancel()
+    first.release()  # before the one that leaves has run
+    ticket = await staying
+    assert leaving.cancelled()
+    ticket.release()
+    assert room.is_open(100, 1000) and room.held_bytes == 0
+
+
 async def test_calls_may_be_an_eighth_of_the_line_and_wait_their_turn_in_it():
     room = admission(documents=160)
     first = await room.admit(160, 0)
