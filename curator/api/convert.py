@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf import struct_pb2
 
-from curator.api.status import rejection_from_status, shortened, status_from_rejection
+from curator.api.status import PLACE_CHARS, rejection_from_status, shortened, status_from_rejection
 from curator.api.v1 import common_pb2, scoring_pb2
 from curator.errors import DocumentError
 from curator.records import NO_METADATA, Document, Rejection, RejectReason, Score
@@ -85,8 +86,14 @@ def result_from_wire(wire: scoring_pb2.ScoreResult, document_ids: Sequence[str])
     for error in wire.errors:
         if error.index >= len(results):
             raise DocumentError(f"The server reported an error outside batch {wire.seq}; update the server.")
-        results[error.index] = rejection_from_status(error.status)
+        results[error.index] = _with_whole_place(rejection_from_status(error.status), document_ids[error.index])
     return results
+
+
+def _with_whole_place(rejection: Rejection, document_id: str) -> Rejection:
+    """The place as it was before the wire cut it; it is the document's id wherever there is one."""
+    cut = shortened(document_id, PLACE_CHARS)
+    return replace(rejection, place=document_id) if rejection.place == cut else rejection
 
 
 def add_report(total: scoring_pb2.FilterReport, part: scoring_pb2.FilterReport) -> None:

@@ -82,6 +82,9 @@ _REASON_STATUS: dict[RejectReason, grpc.StatusCode] = {
     RejectReason.RECORD_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
+PLACE_CHARS = 256
+"""As much of a document's place: a batch of long ids would come back as an answer that is too large to be received."""
+
 
 def shortened(text: str, limit: int = SHOWN_CHARS) -> str:
     """The text, or its beginning and an ellipsis, together ``limit`` characters."""
@@ -136,10 +139,11 @@ def retry_delay_s(status: status_pb2.Status) -> float | None:
 
 
 def status_from_rejection(rejection: Rejection) -> status_pb2.Status:
-    """The status of one failed document; the reject reason in upper case is the ErrorInfo reason."""
+    """The status of one failed document; the reject reason in upper case is the ErrorInfo reason, a long place is cut."""
     code = _REASON_STATUS.get(rejection.reason, grpc.StatusCode.INVALID_ARGUMENT)
     status = status_pb2.Status(code=code.value[0], message=rejection.detail)
-    info = error_details_pb2.ErrorInfo(reason=rejection.reason.name, domain=DOMAIN, metadata={"place": rejection.place})
+    place = shortened(rejection.place, PLACE_CHARS)
+    info = error_details_pb2.ErrorInfo(reason=rejection.reason.name, domain=DOMAIN, metadata={"place": place})
     status.details.add().Pack(info)
     return status
 

@@ -90,7 +90,7 @@ class ServerSettings(BaseModel):
     replicas that were added; None: never. Open streams stay until they end, or for ``max_connection_grace_s``."""
     max_connection_grace_s: float | None = Field(default=None, ge=0)
     """Time that streams get on a connection that is of age; None: all that they want. One that is cut goes on at another replica,
-    and what it had not committed (filtering: 256 MiB of text at most) or had no answer for (scoring) is scored again."""
+    and what it had not committed (filtering: 256 MiB of payloads at most) or had no answer for (scoring) is scored again."""
     drain_delay_s: float = Field(default=1.0, ge=0)
     """Time between health turning NOT_SERVING and streams being told to leave, for load balancers to notice."""
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -102,6 +103,15 @@ def test_lone_surrogates_are_refused(document):
 def test_scoring_leaves_labels_and_metadata_at_home():
     wire = document_to_wire(Document("a", "t", "secret", "book", {"x": 1}), with_metadata=False)
     assert wire == common_pb2.Document(id="a", text="t")
+
+
+@pytest.mark.parametrize("place", ["d1", "d" * 256, "d" * 100_000])
+def test_a_rejection_of_a_long_id_is_short_on_the_wire_and_whole_again_at_the_client(place):
+    rejection = Rejection(place, RejectReason.EMPTY_TEXT, "The text is empty.")
+    wire = result_to_wire(1, [rejection])
+    assert wire.ByteSize() < 1000
+    assert result_from_wire(wire, [place]) == [rejection]
+    assert result_from_wire(result_to_wire(1, [replace(rejection, place="line 3")]), ["a"])[0].place == "line 3"
 
 
 def test_an_answer_with_missing_columns_is_refused():
