@@ -2,24 +2,29 @@
 
 Metadata travels as ``google.protobuf.Struct``, whose only number is the double. So an integral double comes back as ``int``
 (``1.0`` becomes ``1``, equal in Python), an integer beyond 2^53 is refused instead of rounded, NaN and infinities are refused
-because JSON shards could not hold them, and tuples come back as lists. Anything that is not a JSON value is refused with
-DocumentError, which costs that one document only. Scores are doubles: remote and local scores are the same bits.
+because JSON shards could not hold them, and tuples come back as lists. Protobuf reads messages of at most 100 levels, and a
+level of metadata is three of them: deeper than ``MAX_METADATA_DEPTH`` is refused, or the batch around it could not be read.
+Anything that is not a JSON value is refused with DocumentError, which costs that one document only. Scores are doubles: remote
+and local scores are the same bits.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf import struct_pb2
 
-from curator.api.status import rejection_from_status, status_from_rejection
+from curator.api.status import PLACE_CHARS, rejection_from_status, shortened, status_from_rejection
 from curator.api.v1 import common_pb2, scoring_pb2
 from curator.errors import DocumentError
 from curator.records import NO_METADATA, Document, Rejection, RejectReason, Score
 
 MAX_EXACT_INTEGER = 1 << 53
+MAX_METADATA_DEPTH = 30
+"""Objects and lists inside one another, the metadata itself counted; 30 is what a document still may have inside a job."""
 
 
 def document_to_wire(document: Document, *, with_metadata: bool = True) -> common_pb2.Document:
@@ -38,9 +43,10 @@ def document_to_wire(document: Document, *, with_metadata: bool = True) -> commo
     return wire
 
 
-def document_from_wire(wire: common_pb2.Document) -> Document:
-    """The document of a message."""
-    metadata = _mapping_from_struct(wire.metadata) if wire.HasField("metadata") else NO_METADATA
+def document_from_wire(wire: common_pb2.Document, *, with_metadata: bool = True) -> Document:
+    """The document of a message; its metadata stay behind where nobody will read them, for they cost most of the time."""
+    carried = with_metadata and wire.HasField("metadata")
+    metadata = _mapping_from_struct(wire.metadata) if carried else NO_METADATA
     return Document(wire.id, wire.text, wire.domain, wire.source, metadata)
 
 
@@ -80,8 +86,14 @@ def result_from_wire(wire: scoring_pb2.ScoreResult, document_ids: Sequence[str])
     for error in wire.errors:
         if error.index >= len(results):
             raise DocumentError(f"The server reported an error outside batch {wire.seq}; update the server.")
-        results[error.index] = rejection_from_status(error.status)
+        results[error.index] = _with_whole_place(rejection_from_status(error.status), document_ids[error.index])
     return results
+
+
+def _with_whole_place(rejection: Rejection, document_id: str) -> Rejection:
+    """The place as it was before the wire cut it; it is the document's id wherever there is one."""
+    cut = shortened(document_id, PLACE_CHARS)
+    return replace(rejection, place=document_id) if rejection.place == cut else rejection
 
 
 def add_report(total: scoring_pb2.FilterReport, part: scoring_pb2.FilterReport) -> None:
@@ -104,14 +116,20 @@ def add_report(total: scoring_pb2.FilterReport, part: scoring_pb2.FilterReport) 
         total.not_kept_by_reason[reason] += count
 
 
-def _fill_struct(struct: struct_pb2.Struct, values: Mapping[Any, Any]) -> None:
+def _fill_struct(struct: struct_pb2.Struct, values: Mapping[Any, Any], depth: int = 1) -> None:
+    _check_depth(depth)
     for key, value in values.items():
         if not isinstance(key, str):
-            raise DocumentError(f"The metadata key {key!r} is not a string; rename it.")
-        _fill_value(struct.fields[key], value, key)
+            raise DocumentError(f"The metadata key {shortened(repr(key))} is not a string; rename it.")
+        _fill_value(struct.fields[key], value, key, depth)
 
 
-def _fill_value(target: struct_pb2.Value, value: Any, key: str) -> None:
+def _check_depth(depth: int) -> None:
+    if depth > MAX_METADATA_DEPTH:
+        raise DocumentError(f"The metadata is nested deeper than {MAX_METADATA_DEPTH} levels; flatten it.")
+
+
+def _fill_value(target: struct_pb2.Value, value: Any, key: str, depth: int) -> None:
     match value:
         case None:
             target.null_value = struct_pb2.NULL_VALUE
@@ -123,20 +141,23 @@ def _fill_value(target: struct_pb2.Value, value: Any, key: str) -> None:
             target.string_value = value
         case Mapping():
             target.struct_value.SetInParent()
-            _fill_struct(target.struct_value, value)
+            _fill_struct(target.struct_value, value, depth + 1)
         case list() | tuple():
+            _check_depth(depth + 1)
             target.list_value.SetInParent()
             for item in value:
-                _fill_value(target.list_value.values.add(), item, key)
+                _fill_value(target.list_value.values.add(), item, key, depth + 1)
         case _:
-            raise DocumentError(f"Metadata {key!r} holds a {type(value).__name__}; pass it as a string.")
+            raise DocumentError(f"Metadata {shortened(repr(key))} holds a {type(value).__name__}; pass it as a string.")
 
 
 def _exact_number(value: float, key: str) -> float:
     if isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
-        raise DocumentError(f"Metadata {key!r} is an integer beyond 2^53, which a double cannot hold; pass a string.")
+        raise DocumentError(
+            f"Metadata {shortened(repr(key))} is an integer beyond 2^53, which a double cannot hold; pass a string."
+        )
     if not math.isfinite(value):
-        raise DocumentError(f"Metadata {key!r} is not a finite number; pass null or a string.")
+        raise DocumentError(f"Metadata {shortened(repr(key))} is not a finite number; pass null or a string.")
     return float(value)
 
 

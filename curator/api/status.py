@@ -24,6 +24,8 @@ DOMAIN = "rosetta-curator"
 DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 DEFAULT_RETRY_DELAY_S = 0.25
+SHOWN_CHARS = 80
+"""As much of what a caller sent is shown in an error: a status travels in headers, which gRPC ends calls for above 8 KiB."""
 _LONGEST_PUSHBACK_S = 3600.0
 
 
@@ -80,6 +82,14 @@ _REASON_STATUS: dict[RejectReason, grpc.StatusCode] = {
     RejectReason.RECORD_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
+PLACE_CHARS = 256
+"""As much of a document's place: a batch of long ids would come back as an answer that is too large to be received."""
+
+
+def shortened(text: str, limit: int = SHOWN_CHARS) -> str:
+    """The text, or its beginning and an ellipsis, together ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
 
 def status_from_error(
     error: BaseException, *, request_id: str = "", retry_delay_s: float = DEFAULT_RETRY_DELAY_S
@@ -129,10 +139,11 @@ def retry_delay_s(status: status_pb2.Status) -> float | None:
 
 
 def status_from_rejection(rejection: Rejection) -> status_pb2.Status:
-    """The status of one failed document; the reject reason in upper case is the ErrorInfo reason."""
+    """The status of one failed document; the reject reason in upper case is the ErrorInfo reason, a long place is cut."""
     code = _REASON_STATUS.get(rejection.reason, grpc.StatusCode.INVALID_ARGUMENT)
     status = status_pb2.Status(code=code.value[0], message=rejection.detail)
-    info = error_details_pb2.ErrorInfo(reason=rejection.reason.name, domain=DOMAIN, metadata={"place": rejection.place})
+    place = shortened(rejection.place, PLACE_CHARS)
+    info = error_details_pb2.ErrorInfo(reason=rejection.reason.name, domain=DOMAIN, metadata={"place": place})
     status.details.add().Pack(info)
     return status
 

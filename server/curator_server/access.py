@@ -1,4 +1,4 @@
-"""Who may call what: the table from methods to scopes, and the interceptor that asks for a token.
+"""Who may call what, and from when on: the table from methods to scopes, and the interceptors that ask for a token and for time.
 
 A method that is missing from the table is closed to everyone as long as tokens are asked for; a test proves that none is
 missing. Health checks are open, because probes carry no tokens. A caller without a known token gets UNAUTHENTICATED, one
@@ -54,6 +54,7 @@ SCOPES: dict[str, dict[str, frozenset[Scope]]] = {
 _Details = grpc.HandlerCallDetails
 _Continuation = Callable[[_Details], Awaitable[Any]]
 _NO_TOKEN = "This server needs a bearer token; send authorization: Bearer ..."  # noqa: S105  a sentence
+_STARTING = "The server is starting; try again shortly."
 _WRONG_SCOPE = "The token does not allow this method; use one with the scope {}."
 
 
@@ -77,6 +78,24 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             message = _WRONG_SCOPE.format(" or ".join(sorted(wanted)) or "of a later version")
             return _refusing(handler, grpc.StatusCode.PERMISSION_DENIED, message)
         return handler
+
+
+class StartingInterceptor(grpc.aio.ServerInterceptor):
+    """Answers UNAVAILABLE while the server starts, but for health, which says so.
+
+    A call that came before the kept neuron sets are offered would be told that there are none, and a job would be begun twice.
+    """
+
+    def __init__(self) -> None:
+        self.started = False
+
+    async def intercept_service(self, continuation: _Continuation, handler_call_details: _Details) -> Any:
+        """Let the call through once the server has started."""
+        handler = await continuation(handler_call_details)
+        service, _ = split_method(handler_call_details.method)
+        if handler is None or self.started or service in OPEN_SERVICES:
+            return handler
+        return _refusing(handler, grpc.StatusCode.UNAVAILABLE, _STARTING)
 
 
 def _bearer(details: _Details) -> bytes:

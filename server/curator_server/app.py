@@ -3,6 +3,10 @@
 Three ways to run it: ``build_server`` for an event loop of one's own, ``serve`` for a process (it handles SIGTERM and
 SIGINT), ``running_server`` for a block of synchronous code with the server in a background thread.
 
+Starting has an order too: the port answers first, with health SERVING for the process and NOT_SERVING for each service, then what
+earlier servers kept is offered, which may take minutes, and then each service is SERVING. One whose jobs have not made a
+neuron set yet is SERVING all the same: it does what it is asked to, and jobs are how it gets its sets.
+
 Stopping has an order, because load balancers lag: health turns NOT_SERVING, after ``drain_delay_s`` open streams are told to
 leave, then new calls are refused and running ones get ``grace_s``, then the workers of jobs end (their jobs wait for the next
 server), and only then the engine. A second signal ends the process at once, whatever it is doing; jobs go on even after that.
@@ -25,7 +29,7 @@ from curator.api.v1 import catalog_pb2_grpc, jobs_pb2_grpc, scoring_pb2_grpc
 from curator.errors import ConfigError, CuratorError
 from curator.orders import OfferedSet
 from curator.records import DocumentScorer
-from curator_server.access import AccessInterceptor
+from curator_server.access import AccessInterceptor, StartingInterceptor
 from curator_server.batch_stream import DrainHub
 from curator_server.calls import call_fields_in_logs
 from curator_server.catalog_servicer import CatalogServicer
@@ -37,7 +41,7 @@ from curator_server.jobs.room import JobRoom
 from curator_server.library import Shelf
 from curator_server.metrics import ServerMetrics
 from curator_server.registry import Registry
-from curator_server.scoring_servicer import ScoringServicer
+from curator_server.scoring_servicer import RESCUES, ScoringServicer
 from curator_server.settings import ServerSettings
 from curator_server.tls import server_credentials
 from curator_server.tokens import TokenFile
@@ -71,12 +75,14 @@ class CuratorServer:
         self.metrics = ServerMetrics()
         self.engine = Engine(
             max_queued_documents=settings.max_queued_documents,
+            max_queued_bytes=settings.max_queued_bytes,
             micro_batch_documents=settings.micro_batch_documents,
             micro_batch_bytes=settings.micro_batch_bytes,
             observe=self.metrics.micro_batch,
         )
         self.streams = DrainHub()
-        self.health = Health()
+        self.health = Health(settings.max_health_watches)
+        self._starting = StartingInterceptor()
         self._while_serving = ExitStack()
         self.metrics_port: int | None = None
         self.server = grpc.aio.server(interceptors=self._interceptors(), options=_options(settings))
@@ -93,18 +99,36 @@ class CuratorServer:
         return f"{self.settings.host}:{self.port}"
 
     async def start(self) -> None:
-        """Serve; health says SERVING from here on."""
-        if self.jobs is not None:
-            self._while_serving.callback(self.jobs.close)
-            await self.jobs.start()
+        """Serve; health says that the process lives at once, and SERVING for its services when this returns.
+
+        Raises ConfigError when another server is at work in the folder of the jobs.
+        """
         if self.settings.metrics_port is not None:
             serving = self.metrics.served(self.settings.metrics_host, self.settings.metrics_port)
             self.metrics_port = self._while_serving.enter_context(serving)
         self.engine.start()
+        await self._say_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         await self.server.start()
-        for service in ("", *self.services):
-            await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        if self.jobs is not None:
+            await self._start_jobs(self.jobs)
+        self._starting.started = True
+        await self._say_health(health_pb2.HealthCheckResponse.SERVING)
         logger.info("serving", extra={"address": self.address})
+
+    async def _start_jobs(self, jobs: JobRoom) -> None:
+        self._while_serving.callback(jobs.close)
+        try:
+            await jobs.start()
+        except BaseException:
+            await self.server.stop(None)
+            await self.engine.close()
+            self._while_serving.close()
+            raise
+
+    async def _say_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in self.services:
+            await self.health.set(service, status)
 
     async def drain(self) -> None:
         """Tell load balancers, then open streams, that the server is going away."""
@@ -126,10 +150,10 @@ class CuratorServer:
         await asyncio.to_thread(self._while_serving.close)
 
     def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
-        found: list[grpc.aio.ServerInterceptor] = [CallInterceptor(self.metrics, call_spans())]
+        found: list[grpc.aio.ServerInterceptor] = [CallInterceptor(self.metrics, call_spans(), RESCUES)]
         if self.settings.token_file is not None:
             found.append(AccessInterceptor(TokenFile(self.settings.token_file)))
-        return found
+        return [*found, self._starting]
 
     def _job_room(self, registry: Registry, shelf: Shelf | None, launch: Launcher) -> JobRoom | None:
         if self.settings.jobs is None:
@@ -158,6 +182,9 @@ class CuratorServer:
 
     def _add_gauges(self) -> None:
         self.metrics.watch("curator_queue_documents", "Documents that wait.", lambda: self.engine.queued_documents)
+        self.metrics.watch(
+            "curator_queue_bytes", "Bytes that are read and not scored.", lambda: self.engine.admission.held_bytes
+        )
         self.metrics.watch("curator_open_streams", "Streams that are open.", lambda: self.streams.open_streams)
 
 
@@ -268,6 +295,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         *((name, round(seconds * 1000)) for name, seconds in times_s.items() if seconds is not None),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_concurrent_streams", settings.max_connection_calls),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its connections at random
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),  # gRPC's own 5 minutes ends clients that keep alive
         ("grpc.keepalive_permit_without_calls", 1),

@@ -6,7 +6,7 @@ micro-batches in work: one, or two where the scorer can prepare one while anothe
 device never waits between them. Closing a lane drops what it has queued; what is in work finishes and its rows are discarded.
 When scoring raises, the pieces in work are scored again one by one, and only those that raise again fail.
 
-Memory: ``max_queued_documents`` documents. It does not know messages, streams or thresholds. Whoever wants to count gives
+Memory: what ``admission`` lets in. It does not know messages, streams or thresholds. Whoever wants to count gives
 ``observe``, which is called in the worker thread after each micro-batch.
 """
 
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from curator.errors import OverloadedError
 from curator.records import Document, DocumentScorer, Rejection, RejectReason, scored_batches
+from curator_server.admission import Admission, Ticket
 from curator_server.fair_queue import FairQueue, Lane, Piece, Result
 
 logger = logging.getLogger(__name__)
@@ -55,15 +56,17 @@ class Engine:
         self,
         *,
         max_queued_documents: int,
+        max_queued_bytes: int,
         micro_batch_documents: int,
         micro_batch_bytes: int,
         observe: Observer | None = None,
     ) -> None:
         self._observe = observe
-        self._max_queued = max_queued_documents
         self._wake = threading.Condition()
         self._queue = FairQueue(micro_batch_documents=micro_batch_documents, micro_batch_bytes=micro_batch_bytes)
-        self._room: deque[asyncio.Future[None]] = deque()
+        self.admission = Admission(
+            lambda: self._queue.documents, max_documents=max_queued_documents, max_bytes=max_queued_bytes
+        )
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._delivered_at = 0.0
@@ -104,27 +107,15 @@ class Engine:
         finally:
             self._drop(lane)
 
-    def has_room(self, documents: int) -> bool:
-        """Whether this many more documents would fit the queue; an empty queue takes any number."""
-        waiting = self._queue.documents
-        return not waiting or waiting + documents <= self._max_queued
+    async def score(self, lane: Lane, documents: Sequence[Document], ticket: Ticket | None = None) -> list[Result]:
+        """One result for each document, in order. Of a caller who is cancelled only what is in work is still computed.
 
-    def check_room(self, documents: int) -> None:
-        """Raise OverloadedError when this many more documents would not fit the queue."""
-        if not self.has_room(documents):
-            raise OverloadedError(f"The server has {self._queue.documents} documents waiting; try again shortly.")
-
-    async def wait_for_room(self, documents: int) -> None:
-        """Return when this many documents would fit the queue."""
-        while not self.has_room(documents):
-            ticket = asyncio.get_running_loop().create_future()
-            self._room.append(ticket)
-            await ticket
-
-    async def score(self, lane: Lane, documents: Sequence[Document]) -> list[Result]:
-        """One result for each document, in order. Of a caller who is cancelled only what is in work is still computed."""
+        ``ticket`` is the room that was kept for them until now.
+        """
         pieces = [self._piece(lane, part, size) for part, size in self._queue.split(documents)]
         self._enqueue(lane, pieces)
+        if ticket is not None:
+            ticket.entered()
         return [result for piece in pieces for result in await piece.future]
 
     def _piece(self, lane: Lane, documents: Sequence[Document], size: int) -> Piece:
@@ -143,13 +134,7 @@ class Engine:
             dropped = self._queue.drop(lane)
         for piece in dropped:
             piece.future.cancel()
-        self._offer_room()
-
-    def _offer_room(self) -> None:
-        while self._room:
-            ticket = self._room.popleft()
-            if not ticket.done():
-                ticket.set_result(None)
+        self.admission.offer()
 
     # Everything below runs in the worker thread.
 
@@ -197,7 +182,7 @@ class Engine:
         if loop is None or loop.is_closed():
             return
         loop.call_soon_threadsafe(_resolve, batch.pieces, rows)
-        loop.call_soon_threadsafe(self._offer_room)
+        loop.call_soon_threadsafe(self.admission.offer)
 
 
 def _resolve(pieces: list[Piece], rows: list[Result]) -> None:

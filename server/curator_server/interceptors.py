@@ -3,15 +3,18 @@
 A CuratorError becomes the status of the one table in ``curator.api.status``; anything else becomes "internal error" with the
 request id, under which the log has the traceback. The id is echoed in the trailing metadata and, of failed calls, in the
 ``google.rpc.RequestInfo`` detail. A status that may be retried says when: RetryInfo for our clients, ``grpc-retry-pushback-ms``
-for gRPC's own retries. Successful unary calls are logged at DEBUG, since a client can make thousands a second; all else at INFO.
+for gRPC's own retries; after UNAVAILABLE each caller is told another time, for they all come back. A message is cut where it
+repeats too much of what the caller sent: of headers above 8 KiB nothing would be read. Successful unary calls are logged at
+DEBUG, since a client can make thousands a second; all else at INFO.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from inspect import isasyncgenfunction
 from typing import Any
@@ -19,8 +22,9 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
+from prometheus_client import Counter
 
-from curator.api.status import DETAILS_KEY, DOMAIN, PUSHBACK_KEY, RULES, retry_delay_s, status_from_error
+from curator.api.status import DETAILS_KEY, DOMAIN, PUSHBACK_KEY, RULES, retry_delay_s, shortened, status_from_error
 from curator.errors import ConfigError, CuratorError
 from curator_server.calls import CURRENT, REQUEST_ID_KEY, Call, StatusError, handler_kind
 from curator_server.metrics import ServerMetrics
@@ -31,15 +35,24 @@ logger = logging.getLogger(__name__)
 _Details = grpc.HandlerCallDetails
 _Continuation = Callable[[_Details], Awaitable[Any]]
 _Behaviour = Callable[..., Any]
+Rescues = Mapping[str, Callable[[bytes], Any]]
+"""Method -> what still makes a request of bytes that its deserializer refuses; raises DecodeError when nothing does."""
+_MESSAGE_CHARS, _MESSAGE_BYTES = (
+    512,
+    1024,
+)  # a header spells each byte beyond ASCII with three, and the details repeat it
+_COME_BACK_MS = (100, 500)
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.value[0]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """The outermost interceptor; what others refuse is counted and logged here too."""
 
-    def __init__(self, metrics: ServerMetrics, spans: CallSpans | None = None) -> None:
+    def __init__(self, metrics: ServerMetrics, spans: CallSpans | None = None, rescues: Rescues | None = None) -> None:
         self._metrics = metrics
         self._spans = spans
+        self._rescues = rescues or {}
 
     async def intercept_service(self, continuation: _Continuation, handler_call_details: _Details) -> Any:
         """Wrap the handler of the call, whatever its kind; a method that nobody offers stays gRPC's affair."""
@@ -50,8 +63,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         kind = handler_kind(handler)
         behaviour: _Behaviour = getattr(handler, kind)
         wrap = self._generating if isasyncgenfunction(behaviour) else self._awaiting
-        reading = _reading(handler.request_deserializer, returns=not handler.request_streaming)
-        return handler._replace(**{kind: wrap(behaviour, call, kind), "request_deserializer": reading})
+        rescue = self._rescues.get(call.method)
+        reading = _reading(handler.request_deserializer, rescue, returns=not handler.request_streaming)
+        received, sent = self._metrics.messages(call, kind)
+        return handler._replace(
+            **{kind: wrap(behaviour, call, kind)},
+            request_deserializer=_counting(reading, received),
+            response_serializer=_counting(handler.response_serializer, sent),
+        )
 
     def _awaiting(self, behaviour: _Behaviour, call: Call, kind: str) -> _Behaviour:
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
@@ -127,7 +146,7 @@ def _status_of(error: Exception, call: Call) -> status_pb2.Status:
     return status_from_error(error, request_id=call.request_id)
 
 
-def _reading(deserializer: _Behaviour | None, *, returns: bool) -> _Behaviour | None:
+def _reading(deserializer: _Behaviour | None, rescue: _Behaviour | None, *, returns: bool) -> _Behaviour | None:
     """A deserializer that makes bytes which are no message our error.
 
     A stream's messages are read inside its handler, where raising is right. A unary request is read before, where gRPC would
@@ -138,7 +157,7 @@ def _reading(deserializer: _Behaviour | None, *, returns: bool) -> _Behaviour | 
 
     def read(data: bytes) -> Any:
         try:
-            return deserializer(data)
+            return _parsed(data, deserializer, rescue)
         except DecodeError as error:
             refusal = ConfigError("The request is not a message of this method; update the client or the server.")
             if returns:
@@ -146,6 +165,27 @@ def _reading(deserializer: _Behaviour | None, *, returns: bool) -> _Behaviour | 
             raise refusal from error
 
     return read
+
+
+def _counting(convert: _Behaviour | None, counted: Counter) -> _Behaviour | None:
+    """A (de)serializer that counts its messages; where there is none, messages stay bytes and are not counted."""
+    if convert is None:
+        return None
+
+    def counting(message: Any) -> Any:
+        counted.inc()
+        return convert(message)
+
+    return counting
+
+
+def _parsed(data: bytes, deserializer: _Behaviour, rescue: _Behaviour | None) -> Any:
+    try:
+        return deserializer(data)
+    except DecodeError:
+        if rescue is None:
+            raise
+    return rescue(data)
 
 
 def _code_of(context: Any) -> grpc.StatusCode:
@@ -161,8 +201,18 @@ def _log_outcome(call: Call, kind: str, code: grpc.StatusCode, seconds: float, c
         logger.log(level, "call ended", extra=told)
 
 
+def _cut(message: str) -> str:
+    short = shortened(message, _MESSAGE_CHARS)
+    return short if len(short.encode()) <= _MESSAGE_BYTES else shortened(message, _MESSAGE_BYTES // 4)
+
+
 async def _abort(context: grpc.aio.ServicerContext, error: Exception, call: Call) -> None:
     status = _status_of(error, call)
+    status.message = _cut(status.message)
+    if status.code == _UNAVAILABLE:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(random.randint(*_COME_BACK_MS))  # noqa: S311  no secret, only spread
+        status.details.add().Pack(retry)
     status.details.add().Pack(error_details_pb2.RequestInfo(request_id=call.request_id))
     trailing: list[tuple[str, str | bytes]] = [
         (REQUEST_ID_KEY, call.request_id),

@@ -53,6 +53,8 @@ class ServerMetrics:
         self._started = self._counter("grpc_server_started", "Calls begun.", _METHOD)
         self._handled = self._counter("grpc_server_handled", "Calls ended, by status.", (*_METHOD, "grpc_code"))
         self._seconds = self._histogram("grpc_server_handling_seconds", "Length of calls.", _CALL_SECONDS, _METHOD)
+        self._received = self._counter("grpc_server_msg_received", "Messages read.", _METHOD)
+        self._sent = self._counter("grpc_server_msg_sent", "Messages written.", _METHOD)
         self._documents = self._counter("curator_documents", "Documents answered, by outcome.", ("outcome",))
         self._tokens = self._counter("curator_tokens", "Tokens of the scored documents.")
         self._rejected = self._counter("curator_rejected_documents", "Documents without a score.", ("reason",))
@@ -69,6 +71,11 @@ class ServerMetrics:
     def started(self, call: Call, kind: str) -> None:
         """A call has begun."""
         self._started.labels(*_labels(call, kind)).inc()
+
+    def messages(self, call: Call, kind: str) -> tuple[Counter, Counter]:
+        """What counts the messages of a call that are read, and those that are written."""
+        labels = _labels(call, kind)
+        return self._received.labels(*labels), self._sent.labels(*labels)
 
     def handled(self, call: Call, kind: str, code: grpc.StatusCode, seconds: float) -> None:
         """A call has ended."""

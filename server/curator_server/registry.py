@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from curator.api.status import shortened
 from curator.api.v1 import scoring_pb2
 from curator.errors import AlreadyExistsError, ArtifactNotFoundError, ConfigError, FingerprintError
 from curator.orders import OfferedSet
@@ -89,12 +90,19 @@ class Registry:
         if len(found) == 1:
             return found[0]
         if found:
-            raise ConfigError(f"{len(found)} neuron sets fit the name {name!r}; give the full resource name.")
-        raise ArtifactNotFoundError(f"There is no neuron set {name!r} here; ListNeuronSets names those that are.")
+            raise ConfigError(
+                f"{len(found)} neuron sets fit the name {shortened(name)!r}; give the full resource name."
+            )
+        raise ArtifactNotFoundError(
+            f"There is no neuron set {shortened(name)!r} here; ListNeuronSets names those that are."
+        )
 
     def offered(self, scorer: DocumentScorer) -> OfferedSet:
-        """What is known of a scorer that was found here."""
-        return next(entry.offered for entry in self._entries.values() if entry.offered.scorer is scorer)
+        """What is known of a scorer that was found here. Raises ArtifactNotFoundError when it was taken away since."""
+        found = next((entry.offered for entry in self._entries.values() if entry.offered.scorer is scorer), None)
+        if found is None:
+            raise ArtifactNotFoundError(f"The neuron set {scorer.name!r} is offered no longer; choose another one.")
+        return found
 
     def name_of(self, scorer: DocumentScorer) -> str:
         """Resource name of a scorer that was found here; it stays the same when the scorer is offered no longer."""
@@ -105,9 +113,12 @@ class Registry:
         """The scorer for a request; also raises FingerprintError when the pinned etag differs."""
         if config.truncation != scoring_pb2.ScoreConfig.TRUNCATION_UNSPECIFIED:
             raise ConfigError("This server offers only the scorer's own truncation; leave truncation unspecified.")
+        if config.ordering not in scoring_pb2.ScoreConfig.Ordering.values():
+            raise ConfigError(f"This server knows no ordering {config.ordering}; leave ordering unspecified.")
         scorer = self.find(config.neuron_set)
         if config.etag and config.etag != scorer.etag:
+            etag = shortened(config.etag)
             raise FingerprintError(
-                f"Neuron set {scorer.name!r} has etag {scorer.etag}, not {config.etag}; scores of both must not be mixed."
+                f"Neuron set {scorer.name!r} has etag {scorer.etag}, not {etag}; scores of both must not be mixed."
             )
         return scorer

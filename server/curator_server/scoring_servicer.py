@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf import message_factory
 
 from curator.api.convert import result_to_wire
+from curator.api.payload import check_caps, document_count, opened_bytes
+from curator.api.salvage import salvage_request
 from curator.api.status import status_from_error
 from curator.api.v1 import common_pb2, scoring_pb2, scoring_pb2_grpc
-from curator.errors import ConfigError, CuratorError, LimitError
+from curator.errors import ConfigError, CuratorError, LimitError, OverloadedError
 from curator.records import DocumentScorer, RejectReason
-from curator_server.batch_stream import Answer, BatchStream, DrainHub, Notice, score_batch
-from curator_server.calls import request_id
+from curator_server.admission import Places
+from curator_server.batch_stream import Answer, BatchStream, DrainHub, Notice, open_entries, score_entries
+from curator_server.calls import StatusError, request_id
 from curator_server.engine import Engine
 from curator_server.fair_queue import Lane
 from curator_server.metrics import ServerMetrics
@@ -24,6 +30,15 @@ from curator_server.settings import ServerSettings
 from curator_server.shard_stream import Event, ShardStream
 
 _Context = grpc.aio.ServicerContext
+_TOO_LONG = (
+    "The batch was not scored in the time that the server gives calls without a deadline; set one, or try again."
+)
+_SERVICE = scoring_pb2.DESCRIPTOR.services_by_name["ScoringService"]
+RESCUES = {
+    f"/{_SERVICE.full_name}/{method.name}": partial(salvage_request, message_factory.GetMessageClass(method.input_type))
+    for method in _SERVICE.methods
+}
+"""What reads requests that protobuf refuses, by method: a text that is not UTF-8 costs its document, never the stream."""
 
 
 class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
@@ -42,19 +57,18 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         self._engine = engine
         self._streams = streams
         self._metrics = metrics
+        self._places = Places(settings.max_open_streams, "streams")
 
     async def ScoreBatch(
         self, request: scoring_pb2.ScoreBatchRequest, context: _Context
     ) -> scoring_pb2.ScoreBatchResponse:
         """One batch; a batch that is refused as a whole is the call's error."""
         scorer = self._registry.resolve(request.config)
-        self._engine.check_room(max(request.batch.document_count, len(request.batch.documents.documents)))
-        async with self._lane(scorer) as lane:
-            try:
-                answer = await score_batch(self._engine, lane, request.batch, self._settings.caps)
-            except CuratorError as error:
-                self._metrics.refused(error.code)
-                raise
+        try:
+            async with asyncio.timeout(self._call_limit_s(context)):
+                answer = await self._score_batch(scorer, request.batch)
+        except TimeoutError as error:
+            raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, _TOO_LONG) from error
         self._count(answer)
         return scoring_pb2.ScoreBatchResponse(result=_result(answer))
 
@@ -62,9 +76,15 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         self, request_iterator: AsyncIterator[scoring_pb2.ScoreDocumentsRequest], context: _Context
     ) -> None:
         """A stream of batches, a result for each."""
-        config: scoring_pb2.ScoreConfig = await _first_config(request_iterator)
+        with self._places.one():
+            await self._score_documents(request_iterator, context)
+
+    async def _score_documents(
+        self, request_iterator: AsyncIterator[scoring_pb2.ScoreDocumentsRequest], context: _Context
+    ) -> None:
+        config: scoring_pb2.ScoreConfig = await _first_config(request_iterator, self._settings.opening_timeout_s)
         scorer = self._registry.resolve(config)
-        self._engine.check_room(1)
+        self._engine.admission.check()
         await context.write(scoring_pb2.ScoreDocumentsResponse(opened=self._opened(scorer)))
 
         async def handle(answer: Answer | Notice) -> None:
@@ -85,9 +105,15 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         self, request_iterator: AsyncIterator[scoring_pb2.FilterDocumentsRequest], context: _Context
     ) -> None:
         """A stream of batches, the kept documents as shards, the counts at the end."""
-        config: scoring_pb2.FilterConfig = await _first_config(request_iterator)
+        with self._places.one():
+            await self._filter_documents(request_iterator, context)
+
+    async def _filter_documents(
+        self, request_iterator: AsyncIterator[scoring_pb2.FilterDocumentsRequest], context: _Context
+    ) -> None:
+        config: scoring_pb2.FilterConfig = await _first_config(request_iterator, self._settings.opening_timeout_s)
         scorer = self._registry.resolve(config.score)
-        self._engine.check_room(1)
+        self._engine.admission.check()
         shards = ShardStream(config, scorer.name)
         await context.write(scoring_pb2.FilterDocumentsResponse(opened=self._opened(scorer)))
 
@@ -103,9 +129,11 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             await context.write(response)
 
         async with self._lane(scorer) as lane:
-            stream = self._stream(lane, ordered=True)
+            stream = self._stream(lane, ordered=True, entries=True)
             await self._streams.run(stream, _batches(request_iterator), handle, after_seq=config.resume_after_seq)
-        for event in shards.finish():
+        # A client that was told to leave has more to send. Its open shard, cut here, would be none of an undisturbed run:
+        # it is left uncommitted, and made whole wherever the client resumes.
+        for event in () if stream.draining else shards.finish():
             await context.write(_shard_response(event))
         await context.write(scoring_pb2.FilterDocumentsResponse(report=shards.report))
 
@@ -118,9 +146,9 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         else:
             self._metrics.refused(answer.error.code)
 
-    def _stream(self, lane: Lane, *, ordered: bool) -> BatchStream:
-        in_flight = self._settings.max_inflight_batches
-        return BatchStream(self._engine, lane, self._settings.caps, in_flight=in_flight, ordered=ordered)
+    def _stream(self, lane: Lane, *, ordered: bool, entries: bool = False) -> BatchStream:
+        in_flight, caps = self._settings.max_inflight_batches, self._settings.caps
+        return BatchStream(self._engine, lane, caps, in_flight=in_flight, ordered=ordered, entries=entries)
 
     def _opened(self, scorer: DocumentScorer) -> scoring_pb2.Opened:
         return scoring_pb2.Opened(
@@ -129,6 +157,27 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             neuron_set_etag=scorer.etag,
             neuron_set=self._registry.name_of(scorer),
         )
+
+    def _call_limit_s(self, context: _Context) -> float | None:
+        """Seconds that a call may last; None where the caller set a deadline of its own."""
+        return self._settings.unary_timeout_s if context.time_remaining() is None else None
+
+    async def _score_batch(self, scorer: DocumentScorer, batch: common_pb2.DocumentBatch) -> Answer:
+        started, caps = time.perf_counter_ns(), self._settings.caps
+        try:
+            check_caps(batch, caps)
+            size = opened_bytes(batch, caps)
+            with await self._engine.admission.admit_call(document_count(batch), size) as ticket:
+                entries = await open_entries(batch, caps, size, with_metadata=False)
+                async with self._lane(scorer) as lane:
+                    results = await score_entries(self._engine, lane, entries, ticket)
+        except OverloadedError:
+            raise
+        except CuratorError as error:
+            self._metrics.refused(error.code)
+            raise
+        total_ns = time.perf_counter_ns() - started
+        return Answer(batch.seq, size, results=results, declared=len(results), total_ns=total_ns)
 
 
 def _result(answer: Answer) -> scoring_pb2.ScoreResult:
@@ -141,9 +190,8 @@ def _result(answer: Answer) -> scoring_pb2.ScoreResult:
 
 def _filter_one(shards: ShardStream, answer: Answer) -> list[Event]:
     if answer.error is not None:
-        shards.refuse(answer.seq, answer.declared, _batch_reason(answer.error))
-        return []
-    return list(shards.add(answer.seq, answer.entries, answer.results))
+        return list(shards.refuse(answer.seq, answer.declared, _batch_reason(answer.error), answer.size))
+    return list(shards.add(answer.seq, answer.entries, answer.results, answer.size))
 
 
 def _batch_reason(error: CuratorError) -> RejectReason:
@@ -162,8 +210,11 @@ def _set_notice(response: Any, notice: Notice) -> None:
     field.SetInParent()  # an empty Credit is a message: pause
 
 
-async def _first_config(requests: AsyncIterator[Any]) -> Any:
-    request = await anext(requests, None)
+async def _first_config(requests: AsyncIterator[Any], limit_s: float) -> Any:
+    try:
+        request = await asyncio.wait_for(anext(requests, None), limit_s)
+    except TimeoutError as error:
+        raise ConfigError(f"No configuration came within {limit_s:g} s; send it when the stream opens.") from error
     if request is None or request.WhichOneof("request") != "config":
         raise ConfigError("The first message of a stream must be its configuration; send config, then batches.")
     return request.config

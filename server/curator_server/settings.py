@@ -61,6 +61,20 @@ class ServerSettings(BaseModel):
     its size in memory before anyone can count them, 1.7 GB for 32 MiB; twice ``max_batch_bytes`` loses no batch."""
     max_queued_documents: int = Field(default=32 * 1024, ge=1)
     """Documents of all callers that may wait for the worker; above this new work is refused as OVERLOADED."""
+    max_queued_bytes: int = Field(default=128 << 20, ge=1)
+    """Bytes of all batches that are read and not scored, for 32768 documents may be 32 GiB. Measured, memory grows by three to
+    five times as much, since a batch is opened beside its message; each stream may hold one batch more, which waits for room."""
+    max_open_streams: int = Field(default=128, ge=1)
+    """Streams of all callers; one more is refused as OVERLOADED. One that waits with batches of 4 MiB takes 20 to 30 MiB
+    (measured), most of it what gRPC reads ahead."""
+    max_connection_calls: int = Field(default=256, ge=1)
+    """Calls of one connection at a time; clients keep further ones to themselves until there is a place."""
+    max_health_watches: int = Field(default=256, ge=1)
+    """Watches of the health service, which asks for no token; one more is refused as OVERLOADED."""
+    opening_timeout_s: float = Field(default=30.0, gt=0)
+    """Time that a stream may take to send its configuration."""
+    unary_timeout_s: float = Field(default=300.0, gt=0)
+    """Time that a ScoreBatch call may last whose caller set no deadline."""
     micro_batch_documents: int = Field(default=64, ge=1)
     """Documents handed to the scorer at a time; small enough that callers take turns often. One micro-batch is prepared while
     another runs, so a small call waits for two, and larger ones score no faster."""
@@ -76,7 +90,7 @@ class ServerSettings(BaseModel):
     replicas that were added; None: never. Open streams stay until they end, or for ``max_connection_grace_s``."""
     max_connection_grace_s: float | None = Field(default=None, ge=0)
     """Time that streams get on a connection that is of age; None: all that they want. One that is cut goes on at another replica,
-    and what it had not committed (filtering: 256 MiB of text at most) or had no answer for (scoring) is scored again."""
+    and what it had not committed (filtering: 256 MiB of payloads at most) or had no answer for (scoring) is scored again."""
     drain_delay_s: float = Field(default=1.0, ge=0)
     """Time between health turning NOT_SERVING and streams being told to leave, for load balancers to notice."""
 

@@ -1,7 +1,8 @@
 """Kept documents as a stream of shards: JSON lines, zstd level 3, one frame a shard, cut at batch boundaries.
 
 Pure state over records, no I/O. A shard ends with the batch that brings its uncompressed lines to ``target_shard_bytes``, or
-the text read since the last commit to ``commit_every_bytes``; both depend on the input alone, never on what zstd has buffered,
+what was read since the last commit to ``commit_every_bytes``: whole payloads as they are when open, with ids, labels and
+metadata, for the client holds all of that to send it again. Both depend on the input alone, never on what zstd has buffered,
 so that two runs over the same batches give the same bytes. A shard's name is the seq of its first batch, so a resumed run
 names it alike. The rows are those of ``curator.filtering.rows``: a remote shard reads like a local one.
 """
@@ -26,6 +27,7 @@ CHUNK_BYTES = 1 << 20
 HISTOGRAM_BINS = 20
 DEFAULT_SHARD_BYTES = 64 << 20
 DEFAULT_COMMIT_BYTES = 256 << 20
+_FORMATS = (scoring_pb2.FilterConfig.FORMAT_UNSPECIFIED, scoring_pb2.FilterConfig.FORMAT_JSONL_ZST)
 
 Entry = Document | Rejection
 Result = Score | Rejection
@@ -57,6 +59,15 @@ class Threshold:
         return self.min_probability is not None and score.probability >= self.min_probability
 
 
+def _check_config(config: scoring_pb2.FilterConfig) -> None:
+    if config.format not in _FORMATS:
+        raise ConfigError(
+            f"This server writes FORMAT_JSONL_ZST alone, not format {config.format}; leave it unspecified."
+        )
+    if config.resume_after_seq and not config.score.etag:
+        raise ConfigError("A resumed stream must not mix neuron sets; pin score.etag to the neuron_set_etag of Opened.")
+
+
 def empty_report() -> scoring_pb2.FilterReport:
     """The zero of reports."""
     edges = [index / HISTOGRAM_BINS for index in range(HISTOGRAM_BINS + 1)]
@@ -67,7 +78,11 @@ class ShardStream:
     """Turns scored batches, in seq order, into chunks and commits, and counts what happened."""
 
     def __init__(self, config: scoring_pb2.FilterConfig, target: str) -> None:
-        """``target`` is what the rows say they were kept for. Raises ConfigError without a threshold."""
+        """``target`` is what the rows say they were kept for.
+
+        Raises ConfigError without a threshold, for a format that is not offered, and for a resume that pins no neuron set.
+        """
+        _check_config(config)
         self._target = target
         self._threshold = Threshold.from_wire(config)
         self._target_bytes = config.target_shard_bytes or DEFAULT_SHARD_BYTES
@@ -77,26 +92,29 @@ class ShardStream:
         self.report = empty_report()
         self._start_shard()
 
-    def add(self, seq: int, entries: Sequence[Entry], results: Sequence[Result]) -> Iterator[Event]:
-        """Filter one batch; yields the chunks that are full and, when the shard is, its commit."""
-        self._seq = seq
+    def add(self, seq: int, entries: Sequence[Entry], results: Sequence[Result], size: int) -> Iterator[Event]:
+        """Filter one batch of ``size`` bytes; yields the chunks that are full and, when the shard is, its commit."""
         for entry, result in zip(entries, results, strict=True):
-            self._read_bytes += len(entry.text.encode()) if isinstance(entry, Document) else 0
             self._add_one(entry, result)
-        yield from self._full_chunks()
-        if self._line_bytes >= self._target_bytes or self._read_bytes >= self._commit_bytes:
-            yield from self._finish_shard()
+        yield from self._read(seq, size)
 
-    def refuse(self, seq: int, documents: int, reason: RejectReason) -> None:
-        """Count a batch that was refused as a whole."""
-        self._seq = seq
+    def refuse(self, seq: int, documents: int, reason: RejectReason, size: int) -> Iterator[Event]:
+        """Count a batch that was refused as a whole; yields what ``add`` does."""
         self._partial.documents_in += documents
         self._partial.documents_failed += documents
         self._partial.not_kept_by_reason[reason] += documents
+        yield from self._read(seq, size)
 
     def finish(self) -> Iterator[Event]:
         """Commit what is left; nothing when everything read is committed."""
         if self._seq > self._committed_seq:
+            yield from self._finish_shard()
+
+    def _read(self, seq: int, size: int) -> Iterator[Event]:
+        self._seq = seq
+        self._read_bytes += size
+        yield from self._full_chunks()
+        if self._line_bytes >= self._target_bytes or self._read_bytes >= self._commit_bytes:
             yield from self._finish_shard()
 
     def _start_shard(self) -> None:

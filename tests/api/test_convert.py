@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -6,13 +7,14 @@ from hypothesis import strategies as st
 
 from curator.api.convert import (
     MAX_EXACT_INTEGER,
+    MAX_METADATA_DEPTH,
     add_report,
     document_from_wire,
     document_to_wire,
     result_from_wire,
     result_to_wire,
 )
-from curator.api.v1 import common_pb2, scoring_pb2
+from curator.api.v1 import common_pb2, jobs_pb2, scoring_pb2
 from curator.errors import DocumentError
 from curator.records import Document, Rejection, RejectReason, Score
 
@@ -60,6 +62,38 @@ def test_metadata_that_the_wire_would_alter_is_refused(value):
         document_to_wire(Document("a", "t", metadata={"key": value}))
 
 
+def nested(levels, wrap):
+    value = "x"
+    for _ in range(levels - 1):
+        value = wrap(value)
+    return {"m": value}
+
+
+@pytest.mark.parametrize("wrap", [lambda value: {"k": value}, lambda value: [value]], ids=["objects", "lists"])
+def test_metadata_travel_as_deep_as_a_batch_can_be_read_and_deeper_ones_are_refused(wrap):
+    deepest = Document("a", "t", metadata=nested(MAX_METADATA_DEPTH, wrap))
+    request = jobs_pb2.CreateJobRequest()
+    source = request.job.identify_neurons.probe.sources.add().source
+    source.documents.documents.append(document_to_wire(deepest))
+    [read] = common_pb2.Documents.FromString(source.documents.SerializeToString()).documents
+    assert document_from_wire(read) == deepest
+    assert jobs_pb2.CreateJobRequest.FromString(request.SerializeToString()) == request
+    for levels in (MAX_METADATA_DEPTH + 1, 5_000):
+        with pytest.raises(DocumentError, match="nested deeper than 30"):
+            document_to_wire(Document("a", "t", metadata=nested(levels, wrap)))
+
+
+def test_a_long_key_is_not_repeated_in_full():
+    with pytest.raises(DocumentError) as caught:
+        document_to_wire(Document("a", "t", metadata={"k" * 100_000: b"bytes"}))
+    assert len(str(caught.value)) < 200
+
+
+def test_what_scoring_does_not_read_stays_behind_in_the_message():
+    wire = document_to_wire(Document("a", "t", "d", "s", {"x": 1}))
+    assert document_from_wire(wire, with_metadata=False) == Document("a", "t", "d", "s")
+
+
 @pytest.mark.parametrize("document", [Document("a", "\ud800"), Document("a", "t", metadata={"k": "\udfff"})])
 def test_lone_surrogates_are_refused(document):
     with pytest.raises(DocumentError, match="surrogates"):
@@ -69,6 +103,15 @@ def test_lone_surrogates_are_refused(document):
 def test_scoring_leaves_labels_and_metadata_at_home():
     wire = document_to_wire(Document("a", "t", "secret", "book", {"x": 1}), with_metadata=False)
     assert wire == common_pb2.Document(id="a", text="t")
+
+
+@pytest.mark.parametrize("place", ["d1", "d" * 256, "d" * 100_000])
+def test_a_rejection_of_a_long_id_is_short_on_the_wire_and_whole_again_at_the_client(place):
+    rejection = Rejection(place, RejectReason.EMPTY_TEXT, "The text is empty.")
+    wire = result_to_wire(1, [rejection])
+    assert wire.ByteSize() < 1000
+    assert result_from_wire(wire, [place]) == [rejection]
+    assert result_from_wire(result_to_wire(1, [replace(rejection, place="line 3")]), ["a"])[0].place == "line 3"
 
 
 def test_an_answer_with_missing_columns_is_refused():

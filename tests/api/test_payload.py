@@ -4,7 +4,7 @@ import pytest
 import zstandard
 
 from curator.api.convert import document_to_wire
-from curator.api.payload import PayloadCaps, compress_documents, decompress, open_batch
+from curator.api.payload import PayloadCaps, compress_documents, decompress, open_batch, opened_bytes
 from curator.api.v1 import common_pb2
 from curator.errors import DocumentError, LimitError
 from curator.records import Document, Rejection, RejectReason
@@ -76,6 +76,8 @@ def test_a_frame_of_something_else_is_refused():
         (b'{"id":"x","text":"\\ud800"}', RejectReason.FIELD_NOT_TEXT),
         (b'{"id":"x","text":"t","metadata":{"n":NaN}}', RejectReason.NOT_A_RECORD),
         (b'{"id":"x","text":"t","metadata":["\\ud800"]}', RejectReason.NOT_A_RECORD),
+        (b'{"id":"x","text":"t","metadata":{"m":' + b"[" * 30 + b"]" * 30 + b"}}", RejectReason.NOT_A_RECORD),
+        (b'{"id":"x","text":"t","metadata":' + b'{"m":' * 700 + b"1" + b"}" * 701, RejectReason.NOT_A_RECORD),
         (b'{"id":"x","text":"  "}', RejectReason.EMPTY_TEXT),
         (b'{"id":"x","text":"' + b"y" * 101 + b'"}', RejectReason.RECORD_TOO_LARGE),
     ],
@@ -106,3 +108,23 @@ def test_too_many_documents_are_refused_even_when_nothing_is_declared():
 
 def test_an_empty_batch_is_an_empty_batch():
     assert open_batch(common_pb2.DocumentBatch(seq=1), CAPS) == []
+
+
+def test_the_deepest_metadata_are_the_same_in_every_payload():
+    metadata = json.loads('{"m":' * 30 + "1" + "}" * 30)
+    document = Document("x", "t", metadata=metadata)
+    line = json.dumps({"id": "x", "text": "t", "metadata": metadata}).encode()
+    packed = common_pb2.DocumentBatch(zstd_documents=compress_documents([document_to_wire(document)]), document_count=1)
+    assert open_batch(jsonl(line), CAPS) == open_batch(packed, CAPS) == [document]
+
+
+def test_the_size_of_a_payload_is_known_before_it_is_opened():
+    plain = common_pb2.DocumentBatch(documents=common_pb2.Documents(documents=WIRES))
+    packed = common_pb2.DocumentBatch(zstd_documents=compress_documents(WIRES), document_count=2)
+    size = opened_bytes(plain, CAPS)
+    assert size == plain.documents.ByteSize() == opened_bytes(packed, CAPS)
+    silent = common_pb2.DocumentBatch(zstd_jsonl=frame(b"x" * 50, write_content_size=False))
+    assert opened_bytes(silent, CAPS) == CAPS.max_batch_bytes
+    for never_opened in (b"no frame", frame(b"\0" * 1_000_000)):
+        assert opened_bytes(common_pb2.DocumentBatch(zstd_documents=never_opened), CAPS) == len(never_opened)
+    assert opened_bytes(common_pb2.DocumentBatch(), CAPS) == 0

@@ -15,6 +15,7 @@ from curator.api.status import error_from_status, status_from_call
 from curator.api.v1 import common_pb2, scoring_pb2
 from curator.errors import ConfigError, DocumentError, LimitError
 from curator.records import Document, Rejection
+from tests.api.bad_messages import deep_metadata, field, not_utf8
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
 CAPS = PayloadCaps(max_documents=8, max_batch_bytes=4_000, max_document_bytes=300)
@@ -30,10 +31,25 @@ _record = st.fixed_dictionaries(
     {},
     optional={name: _json | st.text(max_size=400) for name in ("id", "text", "domain", "source", "metadata", "more")},
 )
-_lines = st.lists((_record | _json).map(lambda value: json.dumps(value).encode()), max_size=12).map(b"\n".join)
-_documents = st.lists(
-    st.builds(common_pb2.Document, id=st.text(max_size=8), text=st.text(max_size=120)), max_size=12
-).map(lambda found: common_pb2.Documents(documents=found).SerializeToString())
+
+
+def _nest(levels: int, objects: bool) -> bytes:
+    """A record with metadata of this many levels; Python's own json could not write the deepest."""
+    opening, closing = (b'{"k":', b"}") if objects else (b"[", b"]")
+    return b'{"id":"a","text":"b","metadata":{"m":' + opening * levels + b"1" + closing * levels + b"}}"
+
+
+_deep = st.builds(_nest, st.integers(0, 900), st.booleans())
+_lines = st.lists(_deep | (_record | _json).map(lambda value: json.dumps(value).encode()), max_size=12).map(b"\n".join)
+_document = st.builds(common_pb2.Document, id=st.text(max_size=8), text=st.text(max_size=120)).map(
+    common_pb2.Document.SerializeToString
+)
+_refused = st.builds(not_utf8, st.sampled_from(("id", "text", "domain", "source"))) | st.builds(
+    deep_metadata, st.integers(1, 200)
+)
+_documents = st.lists(_document | _refused, max_size=12).map(
+    lambda found: b"".join(field(1, document) for document in found)
+)
 
 
 @st.composite

@@ -14,7 +14,12 @@ pytestmark = pytest.mark.timeout(30)
 
 @contextlib.asynccontextmanager
 async def running(**changes):
-    options = {"max_queued_documents": 1000, "micro_batch_documents": 4, "micro_batch_bytes": 1 << 20} | changes
+    options = {
+        "max_queued_documents": 1000,
+        "max_queued_bytes": 1 << 30,
+        "micro_batch_documents": 4,
+        "micro_batch_bytes": 1 << 20,
+    } | changes
     engine = Engine(**options)
     engine.start()
     try:
@@ -148,12 +153,16 @@ async def test_a_full_queue_refuses_and_then_offers_room():
     gate = threading.Event()
     scorer = LetterScorer(gate=gate)
     async with running(max_queued_documents=10) as engine, engine.lane(scorer) as lane:
-        engine.check_room(10_000)  # an empty queue takes any batch, or a large one could never be scored
+        assert engine.admission.is_open(
+            10_000, 0
+        )  # an empty queue takes any batch, or a large one could never be scored
         task = asyncio.create_task(engine.score(lane, sample_documents(14)))
         await wait_until(lambda: engine.queued_documents == 10)
         with pytest.raises(OverloadedError):
-            engine.check_room(1)
-        room = asyncio.create_task(engine.wait_for_room(1))
+            engine.admission.check()
+        with pytest.raises(OverloadedError):
+            await engine.admission.admit_call(2, 0)
+        room = asyncio.create_task(engine.admission.admit(1, 0))
         await asyncio.sleep(0.02)
         assert not room.done()
         gate.set()

@@ -6,6 +6,7 @@ import logging
 import grpc
 import pytest
 from curator_server.app import SERVICES, running_server
+from curator_server.calls import StatusError
 from curator_server.interceptors import CallInterceptor
 from curator_server.metrics import ServerMetrics
 from google.protobuf import message_factory
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.api.status import DETAILS_KEY, RULES, error_from_status, retry_delay_s, status_from_call
-from curator.api.v1 import catalog_pb2, jobs_pb2, scoring_pb2
+from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, scoring_pb2
 from curator.errors import CuratorError, all_error_classes
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
@@ -165,3 +166,34 @@ def test_bytes_that_are_no_message_are_refused_without_a_word_of_the_inside():
             assert answered.code() is grpc.StatusCode.INVALID_ARGUMENT, method.full_name
             said = everything_said(answered)
             assert not any(word in said for word in ("Traceback", ".py", "DecodeError", "garbage")), said
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "😀", "%"])
+@pytest.mark.parametrize("count", [1_000, 8_000, 100_000])
+def test_a_long_name_is_not_found_whatever_its_length(letter, count):
+    with running_server(SETTINGS, [LetterScorer()]) as address, grpc.insecure_channel(address) as channel:
+        request = catalog_pb2.GetNeuronSetRequest(name=letter * count)
+        with pytest.raises(grpc.RpcError) as caught:
+            catalog_pb2_grpc.CatalogServiceStub(channel).GetNeuronSet(request, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert len(caught.value.details()) <= 512
+
+
+def test_whoever_is_sent_away_is_told_when_to_come_back_and_not_all_at_once():
+    async def delays():
+        handler = RaisingHandler()
+        handler.error = StatusError(grpc.StatusCode.UNAVAILABLE, "The server is going away.")
+        server = grpc.aio.server(interceptors=[CallInterceptor(ServerMetrics())])
+        server.add_generic_rpc_handlers((handler,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        method = next(found for found in METHODS if found.name == "ScoreBatch")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            found = [await call(channel, method) for _ in range(8)]
+        await server.stop(None)
+        return [(retry_delay_s(status_from_call(one)), dict(iter(one.trailing_metadata()))) for one in found]
+
+    told = asyncio.run(delays())
+    assert all(0.1 <= delay <= 0.5 for delay, _ in told)
+    assert len({delay for delay, _ in told}) > 1
+    assert all(trailing["grpc-retry-pushback-ms"] == str(round(delay * 1000)) for delay, trailing in told)

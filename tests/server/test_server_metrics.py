@@ -73,6 +73,14 @@ def test_every_number_of_a_known_run_is_told():
     assert value(samples, "grpc_server_handled_total", SCORE_BATCH | {"grpc_code": "NOT_FOUND"}) == 1
     assert value(samples, "grpc_server_handling_seconds_count", SCORE_BATCH) == 2
     assert value(samples, "grpc_server_started_total", STREAM) == 1
+    assert (
+        value(samples, "grpc_server_msg_received_total", STREAM)
+        == value(samples, "grpc_server_msg_sent_total", STREAM)
+        == 3
+    )
+    assert value(samples, "grpc_server_msg_received_total", SCORE_BATCH) == 2
+    assert value(samples, "grpc_server_msg_sent_total", SCORE_BATCH) == 1
+    assert value(samples, "curator_queue_bytes") == 0
     # "one two three" and "e" share a micro-batch; "boom" fails alone; "" never reaches the scorer.
     assert value(samples, "curator_documents_total", {"outcome": "scored"}) == 3
     assert value(samples, "curator_documents_total", {"outcome": "rejected"}) == 3

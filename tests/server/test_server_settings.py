@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from curator.api.v1 import scoring_pb2
 from curator.cli.serve_cmd import serve
-from curator.errors import ArtifactNotFoundError, ConfigError, FingerprintError
+from curator.errors import ArtifactNotFoundError, ConfigError, CuratorError, FingerprintError
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
 
@@ -107,7 +107,7 @@ def test_the_page_on_serving_names_every_setting_and_every_metric():
     page = (Path(__file__).resolve().parents[2] / "docs/serving.md").read_text()
     metrics = ServerMetrics()
     names = {family.name for family in metrics.registry.collect() if family.name.startswith(("curator_", "grpc_"))}
-    gauges = {"curator_queue_documents", "curator_open_streams"}
+    gauges = {"curator_queue_documents", "curator_queue_bytes", "curator_open_streams"}
     for name in sorted({*ServerSettings.model_fields, *names, *gauges}):
         assert f"`{name}" in page, name
 
@@ -142,6 +142,31 @@ def test_a_scorer_is_found_by_full_name_by_short_name_or_alone():
     with pytest.raises(ArtifactNotFoundError):
         registry.find("absent")
     assert Registry([one]).find("") is one
+
+
+def test_a_long_name_is_not_repeated_in_full():
+    for ask in (Registry([LetterScorer()]).find, lambda name: Registry([LetterScorer()]).resolve(pinned(name))):
+        with pytest.raises(CuratorError) as caught:
+            ask("x" * 100_000)
+        assert len(str(caught.value)) < 300
+
+
+def pinned(etag):
+    return scoring_pb2.ScoreConfig(etag=etag)
+
+
+def test_a_scorer_that_was_taken_away_is_an_error_of_ours():
+    scorer = LetterScorer()
+    registry = Registry([scorer])
+    assert registry.offered(scorer).scorer is scorer
+    registry.remove([neuron_set_resource(scorer)])
+    with pytest.raises(ArtifactNotFoundError, match="no longer"):
+        registry.offered(scorer)
+
+
+def test_an_unknown_ordering_is_refused():
+    with pytest.raises(ConfigError, match="no ordering 99"):
+        Registry([LetterScorer()]).resolve(scoring_pb2.ScoreConfig(ordering=99))
 
 
 def test_a_registry_refuses_nothing_and_doubles():
