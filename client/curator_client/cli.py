@@ -8,6 +8,7 @@ output folder and counts it as failed, so that its numbers add up to the records
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -152,7 +153,21 @@ def _reported_errors() -> Iterator[None]:
         yield
     except CuratorError as error:
         typer.echo(f"{error} [{error.code}]", err=True)
+        _leave_waiting_source(1)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        _leave_waiting_source(130)
+        raise
+
+
+def _leave_waiting_source(status: int) -> None:
+    """End at once when a thread still waits for standard input: Python cannot close that under it, and would abort."""
+    from curator_client.intake import readers
+
+    if readers():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 class _Security(NamedTuple):

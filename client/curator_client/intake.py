@@ -5,7 +5,8 @@ asynchronous one (``curator_client.streams_aio``). Lists and tuples cannot keep 
 (``Pulled``). The reader is two groups ahead, no more. What the source raises reaches the caller after the groups before it.
 
 A thread inside a source that waits, as on a terminal, cannot be ended from outside: leaving the call waits for it for a second,
-and then lets it end with the next document.
+and then lets it end with the next document. A process that ends while one still reads standard input is aborted by Python, unless
+it leaves by ``os._exit`` as our command line does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ AHEAD = 2
 """Groups that wait at most."""
 LEAVE_S = 1.0
 """How long leaving waits for a source that does not answer."""
+
+
+_READER = "curator-client-input"
+
+
+def readers() -> int:
+    """Threads of this process that read input, those that were left inside a source among them."""
+    return sum(thread.name == _READER for thread in threading.enumerate())
 
 
 class Intake(Protocol):
@@ -166,7 +175,7 @@ class ThreadIntake(PushedIntake):
         """Begin to read, under these caps."""
         super().open(caps)
         self._thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._read,), name="curator-client-input", daemon=True
+            target=contextvars.copy_context().run, args=(self._read,), name=_READER, daemon=True
         )
         self._thread.start()
 

@@ -15,14 +15,24 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from curator.api.v1 import scoring_pb2
 from curator.errors import ArtifactError, ConfigError
-from curator.files import LOCK, exclusive, inside, local_path, partial_name, remove_partials, sync_folder, write_json
+from curator.files import (
+    LOCK,
+    exclusive,
+    inside,
+    local_path,
+    partial_name,
+    remove_partials,
+    storage_errors,
+    sync_folder,
+    write_json,
+)
 from curator.records import Rejection
 from curator.version import __version__
 
@@ -156,7 +166,8 @@ class ShardFolder:
             raise ArtifactError(f"A piece of shard {chunk.shard_id} is missing; run the filter again.")
         if zlib.crc32(chunk.data) != chunk.crc32:
             raise ArtifactError(f"A piece of shard {chunk.shard_id} arrived damaged; run the filter again.")
-        self._file.write(chunk.data)
+        with storage_errors(self._target):
+            self._file.write(chunk.data)
         self._digest.update(chunk.data)
         self._size += len(chunk.data)
 
@@ -167,12 +178,13 @@ class ShardFolder:
         if self._file is None or self._size != commit.byte_size or self._digest.digest() != commit.sha256:
             self.discard()
             raise ArtifactError(f"Shard {commit.shard_id} differs from what the server sent; run the filter again.")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._file = None
-        self._partial.replace(self._target)
-        sync_folder(self._folder)
+        with storage_errors(self._target):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+            self._partial.replace(self._target)
+            sync_folder(self._folder)
         digest = commit.sha256.hex()
         self._shards.append(
             ShardInfo(self._target.name, commit.byte_size, digest, commit.document_count, commit.committed_seq)
@@ -184,7 +196,8 @@ class ShardFolder:
         if not lines:
             return
         name = UNREADABLE if unread else REFUSED
-        with (self._folder / name).open("a", encoding="utf-8", errors="backslashreplace") as handle:
+        path = self._folder / name
+        with storage_errors(path), path.open("a", encoding="utf-8", errors="backslashreplace") as handle:
             handle.writelines(lines)
             handle.flush()
             os.fsync(handle.fileno())
@@ -193,7 +206,8 @@ class ShardFolder:
     def discard(self) -> None:
         """Drop the shard that is under way."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk, which has been told of
+                self._file.close()
             self._file = None
             self._partial.unlink(missing_ok=True)
 
@@ -219,6 +233,7 @@ class ShardFolder:
         if self._target.parent != self._folder.resolve():
             raise ArtifactError(f"The server named a shard {shard_id!r}, which is not a plain name; update the server.")
         self._partial = partial_name(self._target)
-        self._file = self._partial.open("wb")
+        with storage_errors(self._target):
+            self._file = self._partial.open("wb")
         self._digest = hashlib.sha256()
         self._size = 0

@@ -3,7 +3,7 @@
 Answers are read by a thread that ends with the stream, the input by the one of its intake; both leave word in one queue,
 which the caller's thread empties while it is asked for results. So a slow source keeps no result back, and a server that
 drains, fails or falls silent is noticed at once. What is sent is written by gRPC's own thread, and bounded by the window.
-Cost: two threads a stream, and about 20 us a message.
+Cost: two threads a stream, and about 2 us of CPU more a document than reading in place (measured).
 """
 
 from __future__ import annotations
@@ -74,11 +74,13 @@ def drive(link: Link, method: Callable[..., Any], flow: Flow[Any, Any]) -> Itera
 def after_break(attempts: Attempts, flow: Flow[Any, Any], status: Any, before: int, metadata: Metadata) -> float:
     """Prepare a flow to go on, in smaller batches where a message was too large; the seconds to wait before it does.
 
-    Raises the status as an error, with the request id as a note, when it is final.
+    A stream that was cut while the source had nothing to send (connections have an age) is nobody's failure. Raises the status as
+    an error, with the request id as a note, when it is final.
     """
+    progressed = flow.progress > before or not flow.owed
     flow.broken()
     try:
-        return attempts.wait_s(status, progressed=flow.progress > before)
+        return attempts.wait_s(status, progressed=progressed)
     except LimitError as error:
         if flow.shrink():
             return 0.0

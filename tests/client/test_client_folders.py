@@ -1,5 +1,6 @@
 """Whose a folder is while a filter runs, and what stands in it at the end."""
 
+import errno
 import json
 import threading
 
@@ -7,7 +8,7 @@ import pytest
 from curator_client import AsyncClient, Client, ConnectionOptions
 from curator_server.app import running_server
 
-from curator.errors import ArtifactError, ConfigError
+from curator.errors import ArtifactError, ConfigError, StorageError
 from curator.records import Document, Rejection, RejectReason
 from tests.client.test_client_filter import DOCUMENTS, OPTIONS, RULE, clean_run, contents, records  # noqa: F401
 from tests.contract.service_fakes import SETTINGS, LetterScorer
@@ -99,3 +100,13 @@ def test_a_folder_on_a_file_system_without_locks_is_used_all_the_same(address, t
     with Client(address, ConnectionOptions()) as client:
         assert client.filter(DOCUMENTS, tmp_path, **RULE).documents_in == 300
     assert len(list(records(tmp_path))) > 10
+
+
+def test_a_full_disk_is_said_in_a_sentence(address, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("curator_client.shards.os.fsync", full)
+    with Client(address, OPTIONS) as client, pytest.raises(StorageError, match="free space there"):
+        client.filter(DOCUMENTS, tmp_path, **RULE)
+    assert not [name for name in contents(tmp_path) if "partial" in name or name == "manifest.json"]

@@ -19,6 +19,7 @@ from curator_server.app import _Background, running_server
 from curator.api.v1 import common_pb2
 from curator.records import Document
 from tests.client.test_client_filter import DOCUMENTS, RULE, contents
+from tests.client.test_client_streams import breaking
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
 pytestmark = pytest.mark.timeout(60)
@@ -195,6 +196,17 @@ def test_a_silent_source_is_not_taken_for_a_silent_server(address):
 
     with Client(address, options) as client:
         assert list(client.score(pausing())) == EXPECTED[:2]
+
+
+def test_streams_that_are_cut_while_the_source_has_nothing_are_no_failed_attempts(address):
+    def late():
+        time.sleep(0.7)
+        yield DOCUMENTS[0]
+
+    options = ConnectionOptions(retry=RetryPolicy(attempts=2, base_s=0.01))
+    with Client(address, options) as client:
+        client._scoring.ScoreDocuments = breaking(client._scoring.ScoreDocuments, 1, 1, 1, 1)
+        assert list(client.score(late())) == EXPECTED[:1]
 
 
 def test_the_reader_stays_two_groups_ahead():
