@@ -27,6 +27,8 @@ Result = Score | Rejection
 Item = Document | Rejection
 """What a client takes: a document, or what a source could not read, which is passed on in its place."""
 
+MAX_MESSAGE_BYTES = 32 << 20
+"""What our channels send and take in one message."""
 _FRAME_BYTES = 6
 """Tag and length of a document inside its batch, at most."""
 _MESSAGE_SHARE = 64
@@ -64,8 +66,8 @@ class Caps:
     @classmethod
     def of(cls, options: BatchOptions, limits: common_pb2.Limits) -> Caps:
         """The narrower of the options and the server's limits; a limit of 0 is none."""
-        message = limits.max_message_bytes
-        room = message - message // _MESSAGE_SHARE - 1024 if message else math.inf
+        message = min(limits.max_message_bytes or MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES)
+        room = message - message // _MESSAGE_SHARE - 1024
         most = min(limits.max_batch_bytes or math.inf, room)
         return cls(
             max_documents=min(options.max_documents, limits.max_batch_documents or options.max_documents),

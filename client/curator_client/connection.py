@@ -10,14 +10,14 @@ import grpc
 from curator.api.address import stays_on_this_machine
 from curator.api.v1 import scoring_pb2
 from curator.errors import ConfigError
-from curator_client.batches import BatchOptions
+from curator_client.batches import MAX_MESSAGE_BYTES, BatchOptions
 from curator_client.calls import Metadata, MetadataSource, call_metadata
 from curator_client.retry import RetryPolicy
 
 _BALANCED = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 32 << 20),
-    ("grpc.max_send_message_length", 32 << 20),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.http2.ping_timeout_ms", 20_000),  # gRPC 1.76 heeds it in place of keepalive_timeout_ms
     ("grpc.http2.max_pings_without_data", 0),  # else a silent server is asked twice, and never again

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -26,6 +27,9 @@ from curator_client.intake import LEAVE_S, Pulled, PushedIntake, ThreadIntake, i
 from curator_client.link import DRAINED, UNAVAILABLE, BrokenStreamError, deadline_delay, silent
 from curator_client.retry import Attempts, Deadline
 from curator_client.streams import ENDED, WOKEN, Silence, after_break
+
+_WRITE_FAILED = "Internal error from Core"
+"""What grpc.aio says when it writes on a stream that is ending, in place of the status that it ends with."""
 
 
 class AsyncLink:
@@ -53,11 +57,11 @@ class AsyncLink:
 
     async def pause(self, seconds: float, after: status_pb2.Status) -> None:
         """Like ``Link.pause``: a connection that is idle is not tried again by itself."""
-        sleep = asyncio.create_task(asyncio.sleep(seconds))
+        end = time.monotonic() + seconds
         if after.code == UNAVAILABLE:
             with suppress(grpc.aio.AioRpcError):
                 await self._health(b"", timeout=seconds, wait_for_ready=True)
-        await sleep
+        await asyncio.sleep(max(0.0, end - time.monotonic()))
 
     async def next(self, responses: AsyncIterator[Any]) -> Any | None:
         """The next response of a call, None at its end. Raises BrokenStreamError, also of a server that is silent."""
@@ -188,7 +192,7 @@ async def _answers(
         if event is ENDED:
             return
         if isinstance(event, grpc.RpcError):
-            raise BrokenStreamError(status_from_call(event)) from event
+            raise BrokenStreamError(_status_of(event)) from event
         if event is not WOKEN:
             for result in flow.receive(event):
                 yield result
@@ -198,6 +202,11 @@ async def _answers(
         if flow.half_close and not closed:
             closed = True
             outbox.put_nowait(None)
+
+
+def _status_of(error: grpc.RpcError) -> status_pb2.Status:
+    status = status_from_call(error)
+    return DRAINED if status.message == _WRITE_FAILED else status
 
 
 def _waker(inbox: asyncio.Queue[Any]) -> Callable[[], None]:

@@ -2,6 +2,8 @@
 
 import inspect
 
+import grpc
+import grpc.aio
 import pytest
 from curator_client import AsyncClient, AsyncJobs, BatchOptions, Client, ConnectionOptions, Jobs, RetryPolicy
 from curator_server.app import running_server
@@ -112,6 +114,30 @@ class _CutCall:
 
     def cancel(self):
         self._call.cancel()
+
+
+async def test_a_write_that_meets_the_end_of_a_stream_is_a_broken_line_not_an_error_of_the_server(address):
+    def failing(method):
+        calls = iter([True])
+
+        def call(requests, **options):
+            return _FailedWrite() if next(calls, False) else method(requests, **options)
+
+        return call
+
+    async with AsyncClient(address, TINY) as client:
+        client._scoring.ScoreDocuments = failing(client._scoring.ScoreDocuments)
+        assert [result async for result in client.score(DOCUMENTS)] == EXPECTED
+
+
+class _FailedWrite:
+    async def __aiter__(self):
+        nothing = grpc.aio.Metadata()
+        raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, "Internal error from Core")
+        yield
+
+    def cancel(self):
+        pass
 
 
 async def test_the_asynchronous_client_lists_and_closes(address):
