@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from curator_client.aio import AsyncClient
+    from curator_client.batches import BatchOptions
     from curator_client.client import Client, RemoteScorer
     from curator_client.connection import ConnectionOptions
-    from curator_client.core import BatchOptions, RetryPolicy
     from curator_client.jobs import Jobs
     from curator_client.jobs_aio import AsyncJobs
+    from curator_client.retry import RetryPolicy
     from curator_client.shards import FilterReport, ShardInfo
     from curator_client.specs import data_source, filter_spec, identify_spec, probe_spec, study_spec
 
 _HOMES = {
     "AsyncClient": "curator_client.aio",
     "AsyncJobs": "curator_client.jobs_aio",
-    "BatchOptions": "curator_client.core",
+    "BatchOptions": "curator_client.batches",
     "Client": "curator_client.client",
     "ConnectionOptions": "curator_client.connection",
     "FilterReport": "curator_client.shards",
     "Jobs": "curator_client.jobs",
     "RemoteScorer": "curator_client.client",
-    "RetryPolicy": "curator_client.core",
+    "RetryPolicy": "curator_client.retry",
     "ShardInfo": "curator_client.shards",
     "data_source": "curator_client.specs",
     "filter_spec": "curator_client.specs",

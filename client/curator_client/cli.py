@@ -1,12 +1,14 @@
 """``curator-client``: score and filter any text source on a server, and its jobs, from the light installation.
 
 Results go to standard output, progress and counts to standard error, so that the output can be piped. Exit status 1 for an
-error of ours, with its one sentence. What the source could not read is counted and named on standard error, never dropped.
+error of ours, with its one sentence. What the source could not read is counted on standard error; ``filter`` also names it in the
+output folder and counts it as failed, so that its numbers add up to the records that were read.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -34,6 +36,10 @@ _Source = Annotated[str, typer.Argument(help="JSONL (.gz, .zst), Parquet, a fold
 _Address = Annotated[str, typer.Option(help="host:port of the server.", envvar="CURATOR_ADDRESS")]
 _NeuronSet = Annotated[str, typer.Option(help="Neuron set; may be omitted when the server has one.")]
 _Token = Annotated[str, typer.Option(help="Bearer token.", envvar="CURATOR_TOKEN", show_default=False)]
+_TokenFile = Annotated[
+    Path | None,
+    typer.Option(help="File with the bearer token, which a command line shows to all.", envvar="CURATOR_TOKEN_FILE"),
+]
 _Tls = Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")]
 _TlsRoots = Annotated[Path | None, typer.Option(help="PEM authorities to trust in place of the system's.")]
 _TlsCert = Annotated[Path | None, typer.Option(help="PEM client certificate, for servers that ask.")]
@@ -41,6 +47,8 @@ _TlsKey = Annotated[Path | None, typer.Option(help="PEM key of the client certif
 _Insecure = Annotated[bool, typer.Option("--insecure", help="Let the token travel unencrypted to another machine.")]
 _Compress = Annotated[bool, typer.Option("--compress", help="Send zstd; worth it on links below about 1 Gb/s.")]
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
+_HURRIED_S = 10.0
+"""Patience of a question that someone waits for at a terminal."""
 
 
 @app.command()
@@ -49,6 +57,7 @@ def score(
     address: _Address = _DEFAULT_ADDRESS,
     neuron_set: _NeuronSet = "",
     token: _Token = "",
+    token_file: _TokenFile = None,
     tls: _Tls = False,
     tls_roots: _TlsRoots = None,
     tls_cert: _TlsCert = None,
@@ -59,10 +68,11 @@ def score(
     """Print one JSON line for each document: its score, or why it has none."""
     from curator_client.client import Client
 
-    security = _Security(token, tls, tls_roots, tls_cert, tls_key, insecure)
+    security = _Security(token, token_file, tls, tls_roots, tls_cert, tls_key, insecure)
     with _reported_errors(), Client(address, _options(security, compress=compress)) as client:
         unread: Counter[str] = Counter()
-        results = client.score(_documents(source, unread), neuron_set=neuron_set)
+        readable = (one for one in _records(source, unread) if isinstance(one, Document))
+        results = client.score(readable, neuron_set=neuron_set)
         with nullcontext(lambda _: None) if sys.stdout.isatty() else StreamMeter() as told:
             for number, result in enumerate(results, start=1):
                 typer.echo(json.dumps(_as_record(result), ensure_ascii=False))
@@ -79,6 +89,7 @@ def filter_(
     min_score: Annotated[float | None, typer.Option(help="Keep documents with at least this score.")] = None,
     min_probability: Annotated[float | None, typer.Option(help="Keep documents at least this probable.")] = None,
     token: _Token = "",
+    token_file: _TokenFile = None,
     tls: _Tls = False,
     tls_roots: _TlsRoots = None,
     tls_cert: _TlsCert = None,
@@ -86,15 +97,18 @@ def filter_(
     insecure: _Insecure = False,
     compress: _Compress = False,
 ) -> None:
-    """Write the documents that reach the threshold to a folder, and print the counts."""
+    """Write the documents that reach the threshold to a folder, and print the counts.
+
+    unreadable.jsonl there names what the source could not read, refused.jsonl what could not be sent.
+    """
     from curator_client.client import Client
 
-    security = _Security(token, tls, tls_roots, tls_cert, tls_key, insecure)
+    security = _Security(token, token_file, tls, tls_roots, tls_cert, tls_key, insecure)
     with _reported_errors(), Client(address, _options(security, compress=compress)) as client:
         unread: Counter[str] = Counter()
         with StreamMeter() as told:
             report = client.filter(
-                _documents(source, unread),
+                _records(source, unread),
                 output,
                 neuron_set=neuron_set,
                 min_score=min_score,
@@ -109,6 +123,7 @@ def filter_(
 def info(
     address: _Address = _DEFAULT_ADDRESS,
     token: _Token = "",
+    token_file: _TokenFile = None,
     tls: _Tls = False,
     tls_roots: _TlsRoots = None,
     tls_cert: _TlsCert = None,
@@ -120,8 +135,8 @@ def info(
 
     from curator_client.client import Client
 
-    security = _Security(token, tls, tls_roots, tls_cert, tls_key, insecure)
-    with _reported_errors(), Client(address, _options(security)) as client:
+    security = _Security(token, token_file, tls, tls_roots, tls_cert, tls_key, insecure)
+    with _reported_errors(), Client(address, _options(security, hurried=True)) as client:
         described = MessageToDict(client.server_info(), preserving_proto_field_name=True)
         sets = [MessageToDict(found, preserving_proto_field_name=True) for found in client.neuron_sets()]
         typer.echo(json.dumps(described | {"neuron_sets": sets}, indent=2))
@@ -138,13 +153,28 @@ def _reported_errors() -> Iterator[None]:
         yield
     except CuratorError as error:
         typer.echo(f"{error} [{error.code}]", err=True)
+        _leave_waiting_source(1)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        _leave_waiting_source(130)
+        raise
+
+
+def _leave_waiting_source(status: int) -> None:
+    """End at once when a thread still waits for standard input: Python cannot close that under it, and would abort."""
+    from curator_client.intake import readers
+
+    if readers():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 class _Security(NamedTuple):
     """The options that say who both sides are."""
 
     token: str
+    token_file: Path | None
     tls: bool
     tls_roots: Path | None
     tls_certificate: Path | None
@@ -152,21 +182,22 @@ class _Security(NamedTuple):
     insecure: bool
 
 
-def _options(security: _Security, *, compress: bool = False) -> ConnectionOptions:
+def _options(security: _Security, *, compress: bool = False, hurried: bool = False) -> ConnectionOptions:
+    from curator_client.batches import BatchOptions
     from curator_client.connection import ConnectionOptions
-    from curator_client.core import BatchOptions
+    from curator_client.retry import RetryPolicy
 
-    return ConnectionOptions(**security._asdict(), batches=BatchOptions(compress=compress))
+    retry = RetryPolicy(patience_s=_HURRIED_S) if hurried else RetryPolicy()
+    return ConnectionOptions(**security._asdict(), batches=BatchOptions(compress=compress), retry=retry)
 
 
-def _documents(source: str, unread: Counter[str]) -> Iterator[Document]:
+def _records(source: str, unread: Counter[str]) -> Iterator[Document | Rejection]:
     from curator.text.sources import open_source
 
     for record in open_source(source):
         if isinstance(record, Rejection):
             unread[record.reason] += 1
-        else:
-            yield record
+        yield record
 
 
 def _as_record(result: Score | Rejection) -> dict[str, object]:

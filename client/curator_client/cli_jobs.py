@@ -17,7 +17,7 @@ import typer
 
 from curator.errors import ConfigError
 from curator.records import Document, Rejection
-from curator_client.cli_server import RequestId, Wait, client_of, connection, follow, say
+from curator_client.cli_server import Check, RequestId, Wait, client_of, connection, follow, say
 
 if TYPE_CHECKING:
     from curator.api.v1 import jobs_pb2
@@ -30,7 +30,6 @@ jobs_app = typer.Typer(
 
 _Name = Annotated[str, typer.Argument(help="Name of the job; jobs/ may be left out.", metavar="JOB")]
 _JobId = Annotated[str, typer.Option(help="Wanted name of the job.")]
-_Check = Annotated[bool, typer.Option("--check", help="Check the request and start nothing.")]
 _Examples = Annotated[
     list[str] | None,
     typer.Option(help="A domain and a local file with documents to send along.", metavar="DOMAIN=FILE"),
@@ -115,7 +114,7 @@ def identify(
     sketch_dimensions: _Sketch = 0,
     job_id: _JobId = "",
     request_id: RequestId = "",
-    check: _Check = False,
+    check: Check = False,
     wait: Wait = False,
 ) -> None:
     """Find the neurons of a domain, and make a filter of them."""
@@ -158,7 +157,7 @@ def study(
     sketch_dimensions: _Sketch = 0,
     job_id: _JobId = "",
     request_id: RequestId = "",
-    check: _Check = False,
+    check: Check = False,
     wait: Wait = False,
 ) -> None:
     """Measure Rosetta neurons over several sizes of models, and fit the scaling law."""
@@ -186,7 +185,7 @@ def filter_(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in that folder.")] = False,
     job_id: _JobId = "",
     request_id: RequestId = "",
-    check: _Check = False,
+    check: Check = False,
     wait: Wait = False,
 ) -> None:
     """Filter text that the server reads."""

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from curator_client.cli_server import RequestId, Wait, client_of, connection, follow, say
+from curator_client.cli_server import Check, RequestId, Wait, client_of, connection, follow, say
 
 models_app = typer.Typer(callback=connection, no_args_is_help=True, help="Models of the server.")
 
@@ -32,12 +32,15 @@ def load(
     revision: Annotated[str, typer.Option(help="Revision on the hub.")] = "",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16; automatic unless given.")] = "",
     request_id: RequestId = "",
+    check: Check = False,
     wait: Wait = False,
 ) -> None:
     """Load a model; needs a token of the scope admin."""
     with client_of(context) as client:
-        job = client.jobs.load_model(repo, model_id=model_id, revision=revision, dtype=dtype, request_id=request_id)
-        follow(client, job.name) if wait else say(job)
+        job = client.jobs.load_model(
+            repo, model_id=model_id, revision=revision, dtype=dtype, request_id=request_id, validate_only=check
+        )
+        follow(client, job.name) if wait and not check else say(job)
 
 
 @models_app.command()

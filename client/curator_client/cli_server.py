@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from curator_client.client import Client
 
 Wait = Annotated[bool, typer.Option("--wait", help="Watch it until it has ended.")]
+Check = Annotated[bool, typer.Option("--check", help="Check the request and start nothing.")]
 RequestId = Annotated[str, typer.Option(help="A UUID: the same command twice starts one job.")]
 
 
@@ -31,6 +32,12 @@ def connection(
         str, typer.Option(help="host:port of the server.", envvar="CURATOR_ADDRESS")
     ] = "127.0.0.1:50051",
     token: Annotated[str, typer.Option(help="Bearer token.", envvar="CURATOR_TOKEN", show_default=False)] = "",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the bearer token, which a command line shows to all.", envvar="CURATOR_TOKEN_FILE"
+        ),
+    ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")] = False,
     tls_roots: Annotated[Path | None, typer.Option(help="PEM authorities to trust in place of the system's.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM client certificate, for servers that ask.")] = None,
@@ -41,7 +48,8 @@ def connection(
 ) -> None:
     """Where the server is."""
     context.obj = (address, {
-        "token": token, "tls": tls, "tls_roots": tls_roots, "tls_certificate": tls_cert, "tls_key": tls_key, "insecure": insecure,
+        "token": token, "token_file": token_file, "insecure": insecure,
+        "tls": tls, "tls_roots": tls_roots, "tls_certificate": tls_cert, "tls_key": tls_key,
     })  # fmt: skip
 
 

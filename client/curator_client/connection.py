@@ -10,12 +10,14 @@ import grpc
 from curator.api.address import stays_on_this_machine
 from curator.api.v1 import scoring_pb2
 from curator.errors import ConfigError
-from curator_client.core import BatchOptions, RetryPolicy
+from curator_client.batches import MAX_MESSAGE_BYTES, BatchOptions
+from curator_client.calls import Metadata, MetadataSource, call_metadata
+from curator_client.retry import RetryPolicy
 
 _BALANCED = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 32 << 20),
-    ("grpc.max_send_message_length", 32 << 20),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.http2.ping_timeout_ms", 20_000),  # gRPC 1.76 heeds it in place of keepalive_timeout_ms
     ("grpc.http2.max_pings_without_data", 0),  # else a silent server is asked twice, and never again
@@ -35,6 +37,8 @@ class ConnectionOptions:
 
     token: str = ""
     """Bearer token; empty for servers without."""
+    token_file: Path | None = None
+    """File that holds the token and nothing else, in place of ``token``; read at every call, so that it may be renewed."""
     tls: bool = False
     """Encrypt the connection; implied by the files below."""
     tls_roots: Path | None = None
@@ -45,19 +49,22 @@ class ConnectionOptions:
     """PEM private key of the certificate."""
     insecure: bool = False
     """Allow the token to travel unencrypted to another machine, where everyone on the way can read it."""
-    timeout_s: float = 60.0
-    """Deadline of one unary call."""
+    metadata: MetadataSource = ()
+    """Pairs to send with every call, or a function that is asked for them each time; ``x-request-id`` and ``traceparent`` are
+    sent in any case (see ``curator_client.calls``)."""
+    timeout_s: float = 120.0
+    """Deadline of one unary call, over all its attempts."""
     idle_timeout_s: float = 300.0
-    """A stream that sends nothing for this long is taken for broken and opened again."""
+    """A stream that sends nothing for this long, while an answer is due, is taken for broken and opened again."""
     batches: BatchOptions = field(default_factory=BatchOptions)
     """How documents are grouped and sent."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     """When broken calls are tried again."""
 
-    @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Metadata of every call."""
-        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+    def call_metadata(self) -> Metadata:
+        """The metadata of one call, with a request id of its own. Raises ConfigError when the token file holds no token."""
+        token = self.token if self.token_file is None else _token_of(self.token_file)
+        return call_metadata(token, self.metadata)
 
     def credentials(self, address: str) -> grpc.ChannelCredentials | None:
         """TLS credentials for a connection to ``address``, or None for a plain one.
@@ -72,10 +79,20 @@ class ConnectionOptions:
         return grpc.ssl_channel_credentials(_read(self.tls_roots), _read(self.tls_key), _read(self.tls_certificate))
 
     def _check_plain(self, address: str) -> None:
-        if self.token and not (self.insecure or stays_on_this_machine(address)):
+        if (self.token or self.token_file) and not (self.insecure or stays_on_this_machine(address)):
             raise ConfigError(
                 f"The token would travel to {address} for everyone to read; use TLS (tls=True), or insecure=True."
             )
+
+
+def _token_of(path: Path) -> str:
+    try:
+        words = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The token file {path} cannot be read; check the path.") from error
+    if len(words) != 1:
+        raise ConfigError(f"The token file {path} must hold one token and nothing else; write it there.")
+    return words[0]
 
 
 def _read(path: Path | None) -> bytes | None:

@@ -1,83 +1,23 @@
-"""The client's logic without any I/O: batches, the window, credit, replay and retry. Sync and async clients only move bytes.
+"""The client's logic without any I/O: the window, credit, replay. Sync and async clients only move bytes.
 
-Documents are grouped into batches of at most 256 documents or 256 KiB of text: per message gRPC costs 140-350 us of CPU, per
-document inside a message 2 us, so that 64 and more documents a message make the transport invisible. A window holds what
-is unanswered; it never grows above the server's credit, and after a break it is sent again under the same seq. Everything a
-flow sends is an answer to something it received, so a driver that reads all the time and writes what it is told to cannot
-deadlock.
+A window holds what is unanswered; it never grows above the server's credit, and after a break it is sent again under the same
+seq. Everything a flow sends is an answer to something it received, or a group that its input has ready, so a driver that reads
+all the time and writes what it is told to cannot deadlock.
 
-The first batches are read before the first result is handed out: a slow input delays results by a window, it loses none.
+A batch that is too large for the server, or for a proxy before it, is sent again as smaller ones under new numbers; where the
+numbers order the output (filtering), so is everything after it that is not settled.
 """
 
 from __future__ import annotations
 
-import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any
 
-from google.rpc import status_pb2
-
-from curator.api.convert import document_to_wire, result_from_wire
-from curator.api.payload import compress_documents
-from curator.api.status import error_from_status, retry_delay_s
-from curator.api.v1 import common_pb2, scoring_pb2
-from curator.errors import CuratorError, DocumentError
-from curator.records import Document, Rejection, RejectReason, Score
-
-Result = Score | Rejection
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """How documents are grouped and sent."""
-
-    max_documents: int = 256
-    """Documents in one batch; above 256 nothing is gained."""
-    max_bytes: int = 256 << 10
-    """UTF-8 bytes of text in one batch; a single larger document still travels alone."""
-    compress: bool = False
-    """Send zstd frames: 3x smaller, more CPU; worth it below about 1 Gb/s."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """When a broken stream is tried again. Only breaks without progress in between count as attempts."""
-
-    attempts: int = 8
-    """Breaks in a row before giving up; 8 wait 6 s on average and 12.7 s at most, enough for a restarted process."""
-    base_s: float = 0.1
-    """Upper bound of the first wait; doubles with each attempt."""
-    cap_s: float = 10.0
-    """Upper bound of every wait."""
-
-    def delay(
-        self, attempt: int, status: status_pb2.Status, uniform: Callable[[], float] = random.random
-    ) -> float | None:
-        """Seconds to wait before attempt number ``attempt`` (from 1), with full jitter; None when it must not be tried.
-
-        Only UNAVAILABLE, and RESOURCE_EXHAUSTED with the server's RetryInfo, may be tried again.
-        """
-        advised = retry_delay_s(status)
-        if advised is None or attempt >= self.attempts:
-            return None
-        return advised + uniform() * min(self.cap_s, self.base_s * 2 ** (attempt - 1))
-
-
-class Attempts:
-    """Counts the breaks of one piece of work since its last progress."""
-
-    def __init__(self, policy: RetryPolicy) -> None:
-        self._policy, self._breaks = policy, 0
-
-    def wait_s(self, status: status_pb2.Status, *, progressed: bool) -> float:
-        """Seconds to wait after a break. Raises the status as an error when it must not be tried again."""
-        self._breaks = 1 if progressed else self._breaks + 1
-        delay = self._policy.delay(self._breaks, status)
-        if delay is None:
-            raise error_from_status(status)
-        return delay
+from curator.api.v1 import common_pb2
+from curator.errors import CuratorError
+from curator_client.batches import Batch, BatchOptions, Caps, pack
+from curator_client.intake import Intake
 
 
 def pages(ask: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
@@ -90,63 +30,15 @@ def pages(ask: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
         request.page_token = page.next_page_token
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Documents under one seq. Those that cannot be sent have their rejection in ``refused``, by position."""
-
-    seq: int
-    documents: tuple[Document, ...]
-    wire: common_pb2.DocumentBatch
-    refused: dict[int, Rejection] = field(default_factory=dict)
-
-    def results(self, answer: scoring_pb2.ScoreResult) -> list[Result]:
-        """One result for each document, in order: the server's, or the local rejection."""
-        sent = [document.id for index, document in enumerate(self.documents) if index not in self.refused]
-        answers = iter(result_from_wire(answer, sent))
-        return [self.refused[index] if index in self.refused else next(answers) for index in range(len(self.documents))]
-
-
-def make_batch(
-    seq: int,
-    documents: Iterable[Document],
-    limits: common_pb2.Limits,
-    *,
-    compress: bool = False,
-    with_metadata: bool = False,
-) -> Batch:
-    """One batch; a document over the server's limit, or that the wire cannot carry, is refused here and not sent."""
-    documents = tuple(documents)
-    refused: dict[int, Rejection] = {}
-    wires: list[common_pb2.Document] = []
-    for index, document in enumerate(documents):
-        wire = _wire_or_rejection(document, limits.max_document_bytes, with_metadata=with_metadata)
-        if isinstance(wire, Rejection):
-            refused[index] = wire
-        else:
-            wires.append(wire)
-    batch = common_pb2.DocumentBatch(seq=seq, document_count=len(wires))
-    if compress:
-        batch.zstd_documents = compress_documents(wires)
-    else:
-        batch.documents.CopyFrom(common_pb2.Documents(documents=wires))
-    return Batch(seq, documents, batch, refused)
-
-
-def group(documents: Iterable[Document], options: BatchOptions, limits: common_pb2.Limits) -> Iterator[list[Document]]:
-    """Cut documents into lists under both the options and the server's limits; depends on the input alone."""
-    max_documents = min(options.max_documents, limits.max_batch_documents or options.max_documents)
-    max_bytes = min(options.max_bytes, limits.max_batch_bytes or options.max_bytes)
-    waiting: list[Document] = []
-    size = 0
-    for document in documents:
-        length = len(document.text.encode("utf-8", "surrogatepass"))
-        if waiting and (len(waiting) == max_documents or size + length > max_bytes):
-            yield waiting
-            waiting, size = [], 0
-        waiting.append(document)
-        size += length
-    if waiting:
-        yield waiting
+async def async_pages(ask: Callable[[Any], Awaitable[Any]], request: Any, field: str) -> AsyncGenerator[Any]:
+    """What ``pages`` gives, of a function to be awaited."""
+    while True:
+        page = await ask(request)
+        for one in getattr(page, field):
+            yield one
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 class Window:
@@ -158,8 +50,11 @@ class Window:
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
+        self.answered_documents = 0
+        """Documents of the batches that are answered and not yet settled."""
         self._held: dict[int, Batch] = {}
         self._in_flight: set[int] = set()
+        self._answered: set[int] = set()
         self._replay: deque[Batch] = deque()
 
     @property
@@ -168,19 +63,18 @@ class Window:
         return len(self._in_flight) < self.limit
 
     @property
+    def in_flight(self) -> int:
+        """Batches that wait for an answer."""
+        return len(self._in_flight)
+
+    @property
     def held(self) -> int:
         """Batches that would be sent again after a break."""
         return len(self._held)
 
     @property
-    def answered_documents(self) -> int:
-        """Documents of the batches that are answered and not yet settled."""
-        waiting = self._in_flight.union(batch.seq for batch in self._replay)
-        return sum(len(batch.documents) for seq, batch in self._held.items() if seq not in waiting)
-
-    @property
     def replaying(self) -> bool:
-        """Whether batches of a broken stream still wait to be sent again."""
+        """Whether batches wait to be sent again."""
         return bool(self._replay)
 
     def take_replay(self) -> Batch | None:
@@ -197,79 +91,156 @@ class Window:
         if seq not in self._in_flight:
             raise CuratorError(f"The server answered batch {seq}, which is not waiting; update the server.")
         self._in_flight.remove(seq)
+        if seq in self._held:
+            self._answered.add(seq)
+            self.answered_documents += len(self._held[seq].places)
 
     def settle(self, seq: int) -> Batch:
         """Forget one batch, which must be held, and return it."""
-        return self._held.pop(seq)
+        batch = self._held.pop(seq)
+        if seq in self._answered:
+            self._answered.remove(seq)
+            self.answered_documents -= len(batch.places)
+        return batch
 
     def settled_through(self, seq: int) -> None:
         """Forget every batch up to ``seq``."""
         for held in [held for held in self._held if held <= seq]:
-            del self._held[held]
+            self.settle(held)
 
     def broken(self) -> None:
         """The stream is gone: everything held must be sent again, in order."""
         self._in_flight.clear()
+        self._answered.clear()
+        self.answered_documents = 0
         self._replay = deque(self._held[seq] for seq in sorted(self._held))
         self.limit = 0
 
+    @property
+    def waiting(self) -> tuple[Batch, ...]:
+        """The batches that wait to be sent again, in order."""
+        return tuple(self._replay)
+
+    def hold(self, batches: list[Batch]) -> None:
+        """Have these sent, as if they were left of a broken stream."""
+        self._held.update((batch.seq, batch) for batch in batches)
+        self._replay.extend(batches)
+
+    def replace(self, batches: list[Batch]) -> None:
+        """Hold these in place of what waits to be sent again; nothing may be in flight."""
+        self._held = {batch.seq: batch for batch in batches}
+        self.broken()
+
 
 class Feed:
-    """Numbers, groups and sends a document iterator through a window; shared by scoring and filtering."""
+    """Numbers, packs and sends the groups of an input through a window; shared by scoring and filtering."""
 
-    def __init__(self, documents: Iterable[Document], options: BatchOptions, *, with_metadata: bool) -> None:
+    def __init__(self, intake: Intake, options: BatchOptions, *, ordered: bool) -> None:
+        """``ordered``: the output is in the order of the numbers, which is then also that of the input."""
         self.window = Window()
-        self.finished_input = False
+        self.intake = intake
         self.draining = False
-        self._documents = iter(documents)
-        self._options = options
-        self._with_metadata = with_metadata
-        self._groups: Iterator[list[Document]] | None = None
-        self._limits = common_pb2.Limits()
+        self._options, self._ordered = options, ordered
+        self._caps: Caps | None = None
+        self._open = False
         self._seq = 0
 
-    def open(self, limits: common_pb2.Limits) -> None:
-        """Take the limits of a stream that has just opened; grouping keeps those of the first one."""
-        self.draining = False
+    def open(self, limits: common_pb2.Limits) -> dict[int, list[int]]:
+        """Take the limits of a stream that has just opened; of those of several the narrowest count.
+
+        Returns the new numbers of batches that had to be cut, by their old one.
+        """
+        self.draining, self._open = False, True
+        caps, moved = Caps.of(self._options, limits), {}
+        if self._caps is None:
+            self._caps = caps
+            self.intake.open(caps)
+        else:
+            self._caps = caps.within(self._caps)
+            moved = self._fit(self._caps)
         self.window.limit = max(1, limits.max_inflight_batches)
-        if self._groups is None:
-            self._limits = limits
-            self._groups = group(self._documents, self._options, limits)
+        return moved
 
     def ready(self) -> Iterator[Batch]:
         """Batches that may be sent now: first what must be replayed, then new ones."""
-        while self._groups is not None and self.window.has_room and not self.draining:
+        while self._open and self.window.has_room and not self.draining:
             batch = self.window.take_replay() or self._next_new()
             if batch is None:
                 return
             self.window.sent(batch)
             yield batch
 
+    def broken(self) -> None:
+        """The stream is gone."""
+        self._open = False
+        self.window.broken()
+
+    def shrink(self) -> dict[int, list[int]] | None:
+        """After ``broken`` for a size: halve what a batch may be. None when no batch is left that could be cut."""
+        if self._caps is None or not any(batch.wire.document_count > 1 for batch in self.window.waiting):
+            return None
+        moved: dict[int, list[int]] = {}
+        while not moved:
+            self._caps = self._caps.halved()
+            moved = self._fit(self._caps)
+        return moved
+
+    def halve(self, batch: Batch) -> list[int] | None:
+        """Send a settled batch again in two; their numbers, or None when it cannot be cut."""
+        if batch.wire.document_count <= 1:
+            return None
+        halves = batch.halves(self._numbers())
+        self.window.hold(halves)
+        return [half.seq for half in halves]
+
+    @property
+    def finished_input(self) -> bool:
+        """Whether everything has been read and sent at least once."""
+        return self._caps is not None and self.intake.finished
+
     @property
     def half_close(self) -> bool:
         """Whether nothing more will be sent on this stream."""
         return self.draining or (self.finished_input and not self.window.replaying)
 
+    @property
+    def due_s(self) -> float | None:
+        """Seconds until something may be sent that is not full yet; None while nothing will be."""
+        may_send = self._open and self.window.has_room and not self.draining
+        return self.intake.due_s if may_send else None
+
+    @property
+    def owed(self) -> bool:
+        """Whether it is the server's turn: silence then means that something is wrong."""
+        return not self._open or self.half_close or self.window.in_flight > 0 or not self.window.has_room
+
     def _next_new(self) -> Batch | None:
-        documents = None if self._groups is None else next(self._groups, None)
-        if documents is None:
-            self.finished_input = True
+        items = self.intake.take()
+        if items is None or self._caps is None:
             return None
+        batch = pack(self._seq + 1, items, compress=self._options.compress)
+        if not batch.fits(self._caps):
+            self.window.hold(batch.pieces(self._caps, self._numbers()))
+            return self.window.take_replay()
         self._seq += 1
-        options = self._options
-        return make_batch(
-            self._seq, documents, self._limits, compress=options.compress, with_metadata=self._with_metadata
-        )
+        return batch
 
+    def _numbers(self) -> Iterator[int]:
+        while True:
+            self._seq += 1
+            yield self._seq
 
-def _wire_or_rejection(document: Document, max_bytes: int, *, with_metadata: bool) -> common_pb2.Document | Rejection:
-    try:
-        wire = document_to_wire(document, with_metadata=with_metadata)
-    except DocumentError as error:
-        return Rejection(document.id, RejectReason.NOT_A_RECORD, str(error))
-    size = len(document.text.encode())
-    if max_bytes and size > max_bytes:
-        return Rejection(
-            document.id, RejectReason.RECORD_TOO_LARGE, f"The text has {size} bytes, the limit is {max_bytes}."
-        )
-    return wire
+    def _fit(self, caps: Caps) -> dict[int, list[int]]:
+        waiting = self.window.waiting
+        if all(batch.fits(caps) for batch in waiting):
+            return {}
+        if self._ordered:
+            self._seq = waiting[0].seq - 1
+        moved: dict[int, list[int]] = {}
+        parts: list[Batch] = []
+        for batch in waiting:
+            fresh = [batch] if not self._ordered and batch.fits(caps) else batch.pieces(caps, self._numbers())
+            moved[batch.seq] = [part.seq for part in fresh]
+            parts.extend(fresh)
+        self.window.replace(parts)
+        return moved

@@ -9,21 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import zlib
 from pathlib import Path
 from typing import IO
 
+import grpc
+from google.rpc import status_pb2
+
 from curator import fingerprint
 from curator.api.status import error_from_status
 from curator.api.v1 import jobs_pb2
-from curator.errors import ArtifactError, ArtifactNotFoundError, CancelledJobError, CuratorError, JobError
+from curator.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    CancelledJobError,
+    CuratorError,
+    JobError,
+    OverloadedError,
+)
 from curator.files import inside, local_path, sync_folder
+from curator_client.retry import Attempts, Deadline, RetryPolicy
 
 Job = jobs_pb2.Job
 ENDED = frozenset({Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED})
 SETTLED_S = 30.0
 """A stream that lived so long counts as progress, for a job may have nothing to say meanwhile."""
 _BLOCK = 1 << 20
+_DEADLINE_EXCEEDED = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 
 
 def require_success(job: Job) -> Job:
@@ -63,9 +76,46 @@ class WatchFlow:
         self.progress += 1
         return job
 
+    @property
+    def complete(self) -> bool:
+        """Whether the last revision is known."""
+        return self.ended
+
     def closed(self) -> None:
         """The stream ended well, which a server does only after the last revision of a job that has ended."""
         self.ended = True
+
+
+class Following:
+    """The calls of one flow, one after the other: how long each may take, and how long to wait before the next."""
+
+    def __init__(self, flow: WatchFlow | DownloadFlow, policy: RetryPolicy, deadline: Deadline) -> None:
+        self._flow, self._deadline = flow, deadline
+        self._attempts = Attempts(policy)
+        self._before, self._opened = 0, 0.0
+
+    def begin(self) -> float | None:
+        """A call begins; the seconds that it may take. Raises OverloadedError when there are none left."""
+        self.check()
+        self._before, self._opened = self._flow.progress, time.monotonic()
+        return self._deadline.left
+
+    def wait_s(self, status: status_pb2.Status) -> float:
+        """Seconds to wait after a call that broke. Raises OverloadedError when time is up, else the status when it is final."""
+        if self._deadline.seconds is not None and status.code == _DEADLINE_EXCEEDED:
+            raise self._late()
+        lived = self._flow.progress > self._before or time.monotonic() - self._opened > SETTLED_S
+        return self._deadline.within(self._attempts.wait_s(status, progressed=lived))
+
+    def check(self) -> None:
+        """Raises OverloadedError when time is up and the flow has not ended."""
+        if self._deadline.passed and not self._flow.complete:
+            raise self._late()
+
+    def _late(self) -> OverloadedError:
+        return OverloadedError(
+            f"{self._flow.name} has not ended within {self._deadline.seconds} s; wait again, it goes on."
+        )
 
 
 class DownloadFlow:
@@ -78,6 +128,7 @@ class DownloadFlow:
             raise ArtifactNotFoundError(f"{job.name} has no artifact {artifact!r}; its artifacts are listed with it.")
         local_path(folder).mkdir(parents=True, exist_ok=True)
         self.target = inside(folder, artifact)
+        self.name = f"{job.name}/{artifact}"
         self.progress = 0
         self._job, self._listed = job.name, listed
         self._partial = self.target.with_name(f"{self.target.name}.partial-{listed.sha256.hex()[:16]}")
@@ -89,6 +140,9 @@ class DownloadFlow:
     def complete(self) -> bool:
         """Whether all bytes are there."""
         return self._offset == self._listed.byte_size
+
+    def closed(self) -> None:
+        """The stream ended well; whether all is there is seen by the bytes."""
 
     def open(self) -> None:
         """Begin, after the bytes that an earlier attempt left."""

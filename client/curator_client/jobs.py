@@ -12,27 +12,27 @@ last byte. The connection is the client's.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
-from curator.errors import OverloadedError
-from curator_client.client import DRAINED, BrokenStreamError, Watchdog
-from curator_client.connection import ConnectionOptions
-from curator_client.core import Attempts, pages
-from curator_client.job_flows import SETTLED_S, DownloadFlow, Job, WatchFlow, require_success
+from curator_client.core import pages
+from curator_client.job_flows import DownloadFlow, Following, Job, WatchFlow, require_success
+from curator_client.link import DRAINED, BrokenStreamError, Link
+from curator_client.retry import Deadline
 from curator_client.specs import Spec, create_request, load_request
+from curator_client.streams import Watchdog
 
 
 class Jobs:
     """The jobs of one server, over a client's connection; thread-safe."""
 
-    def __init__(self, channel: Any, options: ConnectionOptions, unary: Callable[..., Any]) -> None:
-        self._options, self._unary = options, unary
-        self._jobs = jobs_pb2_grpc.JobServiceStub(channel)
-        self._catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._jobs = jobs_pb2_grpc.JobServiceStub(link.channel)
+        self._catalog = catalog_pb2_grpc.CatalogServiceStub(link.channel)
 
     def create(self, spec: Spec, *, job_id: str = "", request_id: str = "", validate_only: bool = False) -> Job:
         """A pending job; with ``validate_only`` what it would be.
@@ -41,18 +41,32 @@ class Jobs:
         a spec that the server refuses, AlreadyExistsError for a job_id or request id that is taken.
         """
         request = create_request(spec, job_id=job_id, request_id=request_id, validate_only=validate_only)
-        return self._unary(self._jobs.CreateJob, request).job
+        return self._link.unary(self._jobs.CreateJob, request).job
 
     def load_model(
-        self, repo: str, *, model_id: str = "", revision: str = "", dtype: str = "", request_id: str = ""
+        self,
+        repo: str,
+        *,
+        model_id: str = "",
+        revision: str = "",
+        dtype: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> Job:
-        """A job that loads a model; ``job.model`` is its name. Needs the scope admin."""
-        request = load_request(repo, model_id=model_id, revision=revision, dtype=dtype, request_id=request_id)
-        return self._unary(self._catalog.LoadModel, request).job
+        """A job that loads a model, with ``validate_only`` what it would be; ``job.model`` is its name. Needs the scope admin."""
+        request = load_request(
+            repo,
+            model_id=model_id,
+            revision=revision,
+            dtype=dtype,
+            request_id=request_id,
+            validate_only=validate_only,
+        )
+        return self._link.unary(self._catalog.LoadModel, request).job
 
     def get(self, name: str) -> Job:
         """One job as it is. Raises JobNotFoundError."""
-        return self._unary(self._jobs.GetJob, jobs_pb2.GetJobRequest(name=name)).job
+        return self._get(name)
 
     def list(self, filter: str = "", *, page_size: int = 0) -> Iterator[Job]:  # noqa: A002 - the contract's name
         """Jobs, newest first, page by page; ``filter`` as ``state = RUNNING AND kind = filter_dataset``."""
@@ -61,31 +75,28 @@ class Jobs:
 
     def cancel(self, name: str) -> Job:
         """The job, asked to stop; asking twice, or too late, changes nothing."""
-        return self._unary(self._jobs.CancelJob, jobs_pb2.CancelJobRequest(name=name)).job
+        return self._link.unary(self._jobs.CancelJob, jobs_pb2.CancelJobRequest(name=name)).job
 
     def delete(self, name: str) -> None:
         """Forget a job that has ended. Raises JobError while it has not."""
-        self._unary(self._jobs.DeleteJob, jobs_pb2.DeleteJobRequest(name=name))
+        self._link.unary(self._jobs.DeleteJob, jobs_pb2.DeleteJobRequest(name=name))
 
     def watch(self, name: str, *, after_revision: int = 0) -> Iterator[Job]:
         """Every revision after the given one, without gaps, until the job has ended; streams that break are opened again."""
-        flow = WatchFlow(name, after_revision)
-        for response in self._drive(self._jobs.WatchJob, flow, lambda: flow.ended, flow.closed):
-            yield flow.take(response)
+        yield from self._watch(name, after_revision, Deadline(None))
 
     def wait(self, name: str, *, timeout_s: float | None = None, on_change: Callable[[Job], None] | None = None) -> Job:
         """The job when it has succeeded; ``on_change`` hears of every revision.
 
-        Raises the error that ended it, CancelledJobError when it was cancelled, OverloadedError after ``timeout_s`` (looked at
-        with every revision; the job goes on).
+        Raises the error that ended it, CancelledJobError when it was cancelled, OverloadedError when it has not ended after
+        ``timeout_s``, whatever the server does meanwhile (the job goes on).
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        job = self.get(name)
-        for job in self.watch(name):
-            if on_change is not None:
-                on_change(job)
-            if deadline is not None and time.monotonic() > deadline and not job.HasField("end_time"):
-                raise OverloadedError(f"{name} has not ended within {timeout_s} s; wait again, it goes on.")
+        deadline = Deadline(timeout_s)
+        job = self._get(name, Deadline(deadline.within(self._link.options.timeout_s)))
+        with closing(self._watch(name, 0, deadline)) as revisions:
+            for job in revisions:
+                if on_change is not None:
+                    on_change(job)
         return require_success(job)
 
     def download(self, job: Job | str, artifact: str, folder: Path) -> Path:
@@ -97,8 +108,9 @@ class Jobs:
         flow.open()
         try:
             if not flow.complete:
-                for piece in self._drive(self._jobs.DownloadArtifact, flow, lambda: flow.complete):
-                    flow.take(piece)
+                with closing(self._drive(self._jobs.DownloadArtifact, flow, Deadline(None))) as pieces:
+                    for piece in pieces:
+                        flow.take(piece)
             return flow.finish()
         finally:
             flow.close()
@@ -122,44 +134,47 @@ class Jobs:
 
     def unload_model(self, name: str) -> None:
         """Forget a model, and offer its neuron sets no longer. Needs the scope admin."""
-        self._unary(self._catalog.UnloadModel, catalog_pb2.UnloadModelRequest(name=name))
+        self._link.unary(self._catalog.UnloadModel, catalog_pb2.UnloadModelRequest(name=name))
 
     def delete_neuron_set(self, name: str) -> None:
         """Remove a neuron set from the server. Needs the scope admin."""
-        self._unary(self._catalog.DeleteNeuronSet, catalog_pb2.DeleteNeuronSetRequest(name=name))
+        self._link.unary(self._catalog.DeleteNeuronSet, catalog_pb2.DeleteNeuronSetRequest(name=name))
 
     def delete_atlas(self, name: str) -> None:
         """Remove an atlas from the server. Needs the scope admin."""
-        self._unary(self._catalog.DeleteAtlas, catalog_pb2.DeleteAtlasRequest(name=name))
+        self._link.unary(self._catalog.DeleteAtlas, catalog_pb2.DeleteAtlasRequest(name=name))
 
     def _pages(self, method: Callable[..., Any], request: Any, field: str) -> Iterator[Any]:
-        return pages(lambda asked: self._unary(method, asked), request, field)
+        return pages(lambda asked: self._link.unary(method, asked), request, field)
 
-    def _drive(
-        self,
-        method: Callable[..., Any],
-        flow: WatchFlow | DownloadFlow,
-        complete: Callable[[], bool],
-        closed: Callable[[], None] = lambda: None,
-    ) -> Iterator[Any]:
+    def _get(self, name: str, deadline: Deadline | None = None) -> Job:
+        return self._link.unary(self._jobs.GetJob, jobs_pb2.GetJobRequest(name=name), deadline).job
+
+    def _watch(self, name: str, after_revision: int, deadline: Deadline) -> Generator[Job]:
+        flow = WatchFlow(name, after_revision)
+        for response in self._drive(self._jobs.WatchJob, flow, deadline):
+            yield flow.take(response)
+
+    def _drive(self, method: Callable[..., Any], flow: WatchFlow | DownloadFlow, deadline: Deadline) -> Generator[Any]:
         """The answers of as many calls as it takes."""
-        attempts = Attempts(self._options.retry)
-        while not complete():
-            before, opened, status = flow.progress, time.monotonic(), DRAINED
+        following = Following(flow, self._link.options.retry, deadline)
+        while not flow.complete:
+            timeout, status = following.begin(), DRAINED
             try:
-                yield from self._one_call(method, flow.request())
-                closed()
+                for response in self._one_call(method, flow.request(), timeout):
+                    yield response
+                    following.check()
+                flow.closed()
             except BrokenStreamError as broken:
                 status = broken.status
-            if complete():
+            if flow.complete:
                 return
-            lived = flow.progress > before or time.monotonic() - opened > SETTLED_S
-            time.sleep(attempts.wait_s(status, progressed=lived))
+            self._link.pause(following.wait_s(status), status)
 
-    def _one_call(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
-        call = method(request, metadata=self._options.metadata)
+    def _one_call(self, method: Callable[..., Any], request: Any, timeout: float | None) -> Generator[Any]:
+        call = method(request, timeout=timeout, metadata=self._link.options.call_metadata())
         try:
-            with Watchdog(call, self._options.idle_timeout_s) as watchdog:
+            with Watchdog(call, self._link.options.idle_timeout_s) as watchdog:
                 while (response := watchdog.next()) is not None:
                     yield response
         finally:

@@ -8,82 +8,85 @@ Files are written in the event loop, at most 1 MiB at a time.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from curator.api.v1 import catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
-from curator_client.client import DRAINED, BrokenStreamError
-from curator_client.connection import ConnectionOptions
-from curator_client.core import Attempts
-from curator_client.job_flows import SETTLED_S, DownloadFlow, Job, WatchFlow, require_success
+from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from curator_client.core import async_pages
+from curator_client.job_flows import DownloadFlow, Following, Job, WatchFlow, require_success
+from curator_client.link import DRAINED, BrokenStreamError
+from curator_client.retry import Deadline
 from curator_client.specs import Spec, create_request, load_request
+from curator_client.streams_aio import AsyncLink
 
 
 class AsyncJobs:
     """The jobs of one server, over an asynchronous client's connection."""
 
-    def __init__(
-        self,
-        channel: Any,
-        options: ConnectionOptions,
-        unary: Callable[..., Awaitable[Any]],
-        following: Callable[[Any], Awaitable[Any]],
-    ) -> None:
-        self._options, self._unary, self._following = options, unary, following
-        self._jobs: Any = jobs_pb2_grpc.JobServiceStub(channel)
-        self._catalog: Any = catalog_pb2_grpc.CatalogServiceStub(channel)
+    def __init__(self, link: AsyncLink) -> None:
+        self._link = link
+        self._jobs: Any = jobs_pb2_grpc.JobServiceStub(link.channel)
+        self._catalog: Any = catalog_pb2_grpc.CatalogServiceStub(link.channel)
 
     async def create(self, spec: Spec, *, job_id: str = "", request_id: str = "", validate_only: bool = False) -> Job:
         """Like ``Jobs.create``."""
         request = create_request(spec, job_id=job_id, request_id=request_id, validate_only=validate_only)
-        return (await self._unary(self._jobs.CreateJob, request)).job
+        return (await self._link.unary(self._jobs.CreateJob, request)).job
 
     async def load_model(
-        self, repo: str, *, model_id: str = "", revision: str = "", dtype: str = "", request_id: str = ""
+        self,
+        repo: str,
+        *,
+        model_id: str = "",
+        revision: str = "",
+        dtype: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> Job:
         """Like ``Jobs.load_model``."""
-        request = load_request(repo, model_id=model_id, revision=revision, dtype=dtype, request_id=request_id)
-        return (await self._unary(self._catalog.LoadModel, request)).job
+        request = load_request(
+            repo,
+            model_id=model_id,
+            revision=revision,
+            dtype=dtype,
+            request_id=request_id,
+            validate_only=validate_only,
+        )
+        return (await self._link.unary(self._catalog.LoadModel, request)).job
 
     async def get(self, name: str) -> Job:
         """Like ``Jobs.get``."""
-        return (await self._unary(self._jobs.GetJob, jobs_pb2.GetJobRequest(name=name))).job
+        return await self._get(name)
 
     async def list(self, filter: str = "", *, page_size: int = 0) -> AsyncGenerator[Job]:  # noqa: A002
         """Like ``Jobs.list``."""
         request = jobs_pb2.ListJobsRequest(filter=filter, page_size=page_size)
-        while True:
-            page = await self._unary(self._jobs.ListJobs, request)
-            for job in page.jobs:
-                yield job
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        async for job in self._pages(self._jobs.ListJobs, request, "jobs"):
+            yield job
 
     async def cancel(self, name: str) -> Job:
         """Like ``Jobs.cancel``."""
-        return (await self._unary(self._jobs.CancelJob, jobs_pb2.CancelJobRequest(name=name))).job
+        return (await self._link.unary(self._jobs.CancelJob, jobs_pb2.CancelJobRequest(name=name))).job
 
     async def delete(self, name: str) -> None:
         """Like ``Jobs.delete``."""
-        await self._unary(self._jobs.DeleteJob, jobs_pb2.DeleteJobRequest(name=name))
+        await self._link.unary(self._jobs.DeleteJob, jobs_pb2.DeleteJobRequest(name=name))
 
     async def watch(self, name: str, *, after_revision: int = 0) -> AsyncGenerator[Job]:
         """Like ``Jobs.watch``."""
-        flow = WatchFlow(name, after_revision)
-        responses = self._drive(self._jobs.WatchJob, flow, lambda: flow.ended, flow.closed)
-        async with aclosing(responses):
-            async for response in responses:
-                yield flow.take(response)
+        async with aclosing(self._watch(name, after_revision, Deadline(None))) as revisions:
+            async for job in revisions:
+                yield job
 
-    async def wait(self, name: str, *, on_change: Callable[[Job], None] | None = None) -> Job:
-        """Like ``Jobs.wait``; bound it with ``asyncio.timeout``."""
-        job = await self.get(name)
-        async with aclosing(self.watch(name)) as revisions:
+    async def wait(
+        self, name: str, *, timeout_s: float | None = None, on_change: Callable[[Job], None] | None = None
+    ) -> Job:
+        """Like ``Jobs.wait``."""
+        deadline = Deadline(timeout_s)
+        job = await self._get(name, Deadline(deadline.within(self._link.options.timeout_s)))
+        async with aclosing(self._watch(name, 0, deadline)) as revisions:
             async for job in revisions:
                 if on_change is not None:
                     on_change(job)
@@ -95,35 +98,73 @@ class AsyncJobs:
         flow.open()
         try:
             if not flow.complete:
-                pieces = self._drive(self._jobs.DownloadArtifact, flow, lambda: flow.complete)
-                async with aclosing(pieces):
+                async with aclosing(self._drive(self._jobs.DownloadArtifact, flow, Deadline(None))) as pieces:
                     async for piece in pieces:
                         flow.take(piece)
             return flow.finish()
         finally:
             flow.close()
 
+    async def download_all(self, job: Job | str, folder: Path) -> list[Path]:
+        """Like ``Jobs.download_all``."""
+        found = await self.get(job) if isinstance(job, str) else job
+        return [await self.download(found, artifact.name, folder) for artifact in found.artifacts]
+
+    async def models(self) -> list[catalog_pb2.Model]:
+        """Like ``Jobs.models``."""
+        return [one async for one in self._pages(self._catalog.ListModels, catalog_pb2.ListModelsRequest(), "models")]
+
+    async def atlases(self) -> list[catalog_pb2.Atlas]:
+        """Like ``Jobs.atlases``."""
+        found = self._pages(self._catalog.ListAtlases, catalog_pb2.ListAtlasesRequest(), "atlases")
+        return [one async for one in found]
+
+    async def reports(self) -> list[catalog_pb2.Report]:
+        """Like ``Jobs.reports``."""
+        found = self._pages(self._catalog.ListReports, catalog_pb2.ListReportsRequest(), "reports")
+        return [one async for one in found]
+
+    async def unload_model(self, name: str) -> None:
+        """Like ``Jobs.unload_model``."""
+        await self._link.unary(self._catalog.UnloadModel, catalog_pb2.UnloadModelRequest(name=name))
+
+    async def delete_neuron_set(self, name: str) -> None:
+        """Like ``Jobs.delete_neuron_set``."""
+        await self._link.unary(self._catalog.DeleteNeuronSet, catalog_pb2.DeleteNeuronSetRequest(name=name))
+
+    async def delete_atlas(self, name: str) -> None:
+        """Like ``Jobs.delete_atlas``."""
+        await self._link.unary(self._catalog.DeleteAtlas, catalog_pb2.DeleteAtlasRequest(name=name))
+
+    async def _get(self, name: str, deadline: Deadline | None = None) -> Job:
+        return (await self._link.unary(self._jobs.GetJob, jobs_pb2.GetJobRequest(name=name), deadline)).job
+
+    def _pages(self, method: Callable[..., Any], request: Any, field: str) -> AsyncGenerator[Any]:
+        return async_pages(lambda asked: self._link.unary(method, asked), request, field)
+
+    async def _watch(self, name: str, after_revision: int, deadline: Deadline) -> AsyncGenerator[Job]:
+        flow = WatchFlow(name, after_revision)
+        async with aclosing(self._drive(self._jobs.WatchJob, flow, deadline)) as responses:
+            async for response in responses:
+                yield flow.take(response)
+
     async def _drive(
-        self,
-        method: Callable[..., Any],
-        flow: WatchFlow | DownloadFlow,
-        complete: Callable[[], bool],
-        closed: Callable[[], None] = lambda: None,
+        self, method: Callable[..., Any], flow: WatchFlow | DownloadFlow, deadline: Deadline
     ) -> AsyncGenerator[Any]:
-        attempts = Attempts(self._options.retry)
-        while not complete():
-            before, opened, status = flow.progress, time.monotonic(), DRAINED
-            call = method(flow.request(), metadata=self._options.metadata)
+        following = Following(flow, self._link.options.retry, deadline)
+        while not flow.complete:
+            timeout, status = following.begin(), DRAINED
+            call = method(flow.request(), timeout=timeout, metadata=self._link.options.call_metadata())
             try:
                 responses = aiter(call)
-                while (response := await self._following(responses)) is not None:
+                while (response := await self._link.next(responses)) is not None:
                     yield response
-                closed()
+                    following.check()
+                flow.closed()
             except BrokenStreamError as broken:
                 status = broken.status
             finally:
                 call.cancel()
-            if complete():
+            if flow.complete:
                 return
-            lived = flow.progress > before or time.monotonic() - opened > SETTLED_S
-            await asyncio.sleep(attempts.wait_s(status, progressed=lived))
+            await self._link.pause(following.wait_s(status), status)

@@ -1,26 +1,48 @@
 """Received shards on disk: a temporary file until the commit proves it, then a rename; the manifest comes last.
 
 Every chunk is checked against its CRC and position, every shard against its size and SHA-256. A process killed at any moment
-leaves ``*.partial-*`` names and no manifest: a folder with a manifest is whole. Cost: one hash over the compressed bytes.
+leaves ``*.partial-*`` names and no manifest: a folder with a manifest is whole. Of two runs into one folder the second is
+refused while the first holds ``.lock`` there (on Windows, and on file systems without locks, nobody is refused); and no
+manifest is written for shards that are gone. Cost: one hash over the compressed bytes.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import os
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from curator.api.v1 import scoring_pb2
 from curator.errors import ArtifactError, ConfigError
-from curator.files import inside, local_path, partial_name, remove_partials, sync_folder, write_json
+from curator.files import (
+    LOCK,
+    exclusive,
+    inside,
+    local_path,
+    partial_name,
+    remove_partials,
+    storage_errors,
+    sync_folder,
+    write_json,
+)
+from curator.records import Rejection
 from curator.version import __version__
 
 MANIFEST = "manifest.json"
 SUFFIX = ".jsonl.zst"
+UNREADABLE = "unreadable.jsonl"
+"""What the source could not read: place, reason, detail."""
+REFUSED = "refused.jsonl"
+"""Documents that could not be sent: id as place, reason, detail."""
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +58,11 @@ class ShardInfo:
 
 @dataclass(frozen=True, slots=True)
 class FilterReport:
-    """What a filtering run did. ``documents_in`` is the sum of kept, rejected and failed."""
+    """What a filtering run did. ``documents_in`` is the sum of kept, rejected and failed.
+
+    What the source could not read, and what could not be sent, is failed too; ``listed`` says how many lines ``unreadable.jsonl``
+    and ``refused.jsonl`` name them in. Of all others that were not kept the server tells the counts by reason, and no names.
+    """
 
     documents_in: int
     documents_kept: int
@@ -48,9 +74,12 @@ class FilterReport:
     probability_histogram: tuple[int, ...]
     histogram_edges: tuple[float, ...]
     shards: tuple[ShardInfo, ...]
+    listed: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @classmethod
-    def from_wire(cls, wire: scoring_pb2.FilterReport, shards: tuple[ShardInfo, ...]) -> FilterReport:
+    def from_wire(
+        cls, wire: scoring_pb2.FilterReport, shards: tuple[ShardInfo, ...], listed: Mapping[str, int]
+    ) -> FilterReport:
         """The merged report of a run with the shards it wrote."""
         return cls(
             documents_in=wire.documents_in,
@@ -63,6 +92,7 @@ class FilterReport:
             probability_histogram=tuple(wire.probability_histogram),
             histogram_edges=tuple(wire.histogram_edges),
             shards=shards,
+            listed=dict(listed),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -70,23 +100,58 @@ class FilterReport:
         return asdict(self)
 
 
+@contextmanager
+def shard_folder(folder: Path) -> Generator[ShardFolder]:
+    """A folder that this run holds alone; what is under way is dropped at the end, and the lock with the manifest in place.
+
+    Raises ConfigError when the folder holds a finished result, or another run is at work on it.
+    """
+    _require_unfinished(folder)  # before a lock is left in it
+    with ExitStack() as held:
+        if os.name != "nt":  # there is no fcntl there
+            try:
+                held.enter_context(exclusive(folder, str(folder)))
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+        shards = ShardFolder(folder)
+        try:
+            yield shards
+            if (folder / MANIFEST).exists():  # from now on nobody begins here, with or without a lock
+                (folder / LOCK).unlink(missing_ok=True)
+        finally:
+            shards.discard()
+
+
+def _require_unfinished(folder: Path) -> None:
+    if (folder / MANIFEST).exists():
+        raise ConfigError(f"{folder} already holds a finished result; choose another folder.")
+
+
 class ShardFolder:
-    """Writes shards into a folder; ``finish`` makes the folder whole."""
+    """Writes shards into a folder; ``finish`` makes the folder whole. See ``shard_folder`` for who may."""
 
     def __init__(self, folder: Path) -> None:
         """Empties the folder of what a killed run left. Raises ConfigError when it holds a finished result."""
-        if (folder / MANIFEST).exists():
-            raise ConfigError(f"{folder} already holds a finished result; choose another folder.")
+        _require_unfinished(folder)
         local_path(folder).mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
         for unfinished in folder.glob(f"kept-{'[0-9]' * 10}{SUFFIX}"):  # no manifest: shards of a run that never ended
             unfinished.unlink()
+        for listed in (UNREADABLE, REFUSED):
+            (folder / listed).unlink(missing_ok=True)
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._target = self._partial = folder
         self._digest = hashlib.sha256()
         self._size = 0
         self._shards: list[ShardInfo] = []
+        self._listed: Counter[str] = Counter()
+
+    @property
+    def listed(self) -> Mapping[str, int]:
+        """Lines of each file that names what was not sent."""
+        return dict(sorted(self._listed.items()))
 
     @property
     def shards(self) -> tuple[ShardInfo, ...]:
@@ -101,7 +166,8 @@ class ShardFolder:
             raise ArtifactError(f"A piece of shard {chunk.shard_id} is missing; run the filter again.")
         if zlib.crc32(chunk.data) != chunk.crc32:
             raise ArtifactError(f"A piece of shard {chunk.shard_id} arrived damaged; run the filter again.")
-        self._file.write(chunk.data)
+        with storage_errors(self._target):
+            self._file.write(chunk.data)
         self._digest.update(chunk.data)
         self._size += len(chunk.data)
 
@@ -112,26 +178,45 @@ class ShardFolder:
         if self._file is None or self._size != commit.byte_size or self._digest.digest() != commit.sha256:
             self.discard()
             raise ArtifactError(f"Shard {commit.shard_id} differs from what the server sent; run the filter again.")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._file = None
-        self._partial.replace(self._target)
-        sync_folder(self._folder)
+        with storage_errors(self._target):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+            self._partial.replace(self._target)
+            sync_folder(self._folder)
         digest = commit.sha256.hex()
         self._shards.append(
             ShardInfo(self._target.name, commit.byte_size, digest, commit.document_count, commit.committed_seq)
         )
 
+    def not_sent(self, rejections: Iterable[Rejection], *, unread: bool) -> None:
+        """Name what never reached the server, in the file for it."""
+        lines = [json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in rejections]
+        if not lines:
+            return
+        name = UNREADABLE if unread else REFUSED
+        path = self._folder / name
+        with storage_errors(path), path.open("a", encoding="utf-8", errors="backslashreplace") as handle:
+            handle.writelines(lines)
+            handle.flush()
+            os.fsync(handle.fileno())
+        self._listed[name] += len(lines)
+
     def discard(self) -> None:
         """Drop the shard that is under way."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk, which has been told of
+                self._file.close()
             self._file = None
             self._partial.unlink(missing_ok=True)
 
     def finish(self, opened: scoring_pb2.Opened, threshold: Mapping[str, float], report: FilterReport) -> None:
-        """Write the manifest: from now on the folder is whole."""
+        """Write the manifest: from now on the folder is whole. Raises ArtifactError when a shard is gone or cut."""
+        for shard in self._shards:
+            path = self._folder / shard.name
+            if not path.is_file() or path.stat().st_size != shard.bytes:
+                raise ArtifactError(f"{path} was removed or changed by someone else; run the filter again.")
         manifest = {
             "kind": "curator.filtered",
             "curator": __version__,
@@ -148,6 +233,7 @@ class ShardFolder:
         if self._target.parent != self._folder.resolve():
             raise ArtifactError(f"The server named a shard {shard_id!r}, which is not a plain name; update the server.")
         self._partial = partial_name(self._target)
-        self._file = self._partial.open("wb")
+        with storage_errors(self._target):
+            self._file = self._partial.open("wb")
         self._digest = hashlib.sha256()
         self._size = 0

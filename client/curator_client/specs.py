@@ -155,11 +155,12 @@ def create_request(spec: Spec, *, job_id: str, request_id: str, validate_only: b
 
 
 def load_request(
-    repo: str, *, model_id: str, revision: str, dtype: str, request_id: str
+    repo: str, *, model_id: str, revision: str, dtype: str, request_id: str, validate_only: bool
 ) -> catalog_pb2.LoadModelRequest:
     """The request to load a model, under a fresh id unless one is given."""
     return catalog_pb2.LoadModelRequest(
         model_id=model_id,
         spec=jobs_pb2.LoadModelSpec(repo=repo, revision=revision, dtype=dtype),
         request_id=request_id or str(uuid.uuid4()),
+        validate_only=validate_only,
     )

@@ -2,8 +2,11 @@ import math
 
 import grpc
 import pytest
-from curator_client.core import BatchOptions, RetryPolicy, Window, group, make_batch
+from curator_client import BatchOptions, RetryPolicy
+from curator_client.batches import Caps, group, make_batch
+from curator_client.core import Window
 from curator_client.flows import ScoreFlow
+from curator_client.intake import Pulled
 from google.rpc import status_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +24,10 @@ LIMITS = common_pb2.Limits(
 UNAVAILABLE = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0])
 
 
+def pulled(documents):
+    return Pulled(iter(documents), with_metadata=False)
+
+
 def opened():
     return scoring_pb2.ScoreDocumentsResponse(opened=scoring_pb2.Opened(limits=LIMITS, neuron_set_etag="etag-1"))
 
@@ -34,12 +41,14 @@ def answer(batch):
 @settings(deadline=None, max_examples=50)
 def test_grouping_keeps_every_document_in_order_under_both_limits(sizes, max_documents, max_bytes):
     documents = [Document(str(index), "x" * size) for index, size in enumerate(sizes)]
-    groups = list(group(documents, BatchOptions(max_documents, max_bytes), LIMITS))
-    assert [document for part in groups for document in part] == documents
+    caps = Caps.of(BatchOptions(max_documents, max_bytes), LIMITS)
+    groups = list(group(documents, caps, with_metadata=False))
+    assert [item.wire.text for part in groups for item in part] == [document.text for document in documents]
     assert all(part for part in groups)
     for part in groups:
         assert len(part) <= max_documents
-        assert len(part) == 1 or sum(len(document.text) for document in part) <= max_bytes
+        sent = common_pb2.Documents(documents=[item.wire for item in part])
+        assert len(part) == 1 or sent.ByteSize() <= min(max_bytes, LIMITS.max_batch_bytes)
 
 
 def test_a_batch_refuses_what_the_wire_or_the_server_would_not_take():
@@ -87,7 +96,7 @@ def test_the_server_s_retry_advice_is_a_lower_bound_and_other_errors_are_final()
 @settings(deadline=None, max_examples=50)
 def test_a_score_flow_survives_any_breaks_credits_and_orders_of_answers(data):
     documents = [Document(f"d{index}", "e" * (index % 5 + 1)) for index in range(40)]
-    flow = ScoreFlow(iter(documents), scoring_pb2.ScoreConfig(), BatchOptions(max_documents=3))
+    flow = ScoreFlow(pulled(documents), scoring_pb2.ScoreConfig(), BatchOptions(max_documents=3))
     results, waiting, breaks = [], [], 0
     results += flow.receive(opened())
     for _ in range(400):
@@ -114,7 +123,7 @@ def test_a_score_flow_survives_any_breaks_credits_and_orders_of_answers(data):
 
 
 def test_the_first_stream_s_etag_is_pinned_on_the_next():
-    flow = ScoreFlow([Document("a", "e")], scoring_pb2.ScoreConfig(), BatchOptions())
+    flow = ScoreFlow(pulled([Document("a", "e")]), scoring_pb2.ScoreConfig(), BatchOptions())
     assert flow.opening().config.etag == ""
     list(flow.receive(opened()))
     flow.broken()
@@ -123,7 +132,7 @@ def test_the_first_stream_s_etag_is_pinned_on_the_next():
 
 def test_credit_zero_pauses_and_a_drain_ends_the_stream_early():
     flow = ScoreFlow(
-        [Document(str(i), "e") for i in range(10)], scoring_pb2.ScoreConfig(), BatchOptions(max_documents=1)
+        pulled([Document(str(i), "e") for i in range(10)]), scoring_pb2.ScoreConfig(), BatchOptions(max_documents=1)
     )
     list(flow.receive(opened()))
     first = list(flow.requests())

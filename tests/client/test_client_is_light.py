@@ -26,6 +26,17 @@ def test_importing_the_client_takes_less_than_300_ms():
     assert fastest < 0.3
 
 
+def test_the_client_takes_less_than_60_mb():
+    # What comes on top of the bare interpreter, as the system counts it: resident pages of this process.
+    code = (
+        "import os, pathlib; page = os.sysconf('SC_PAGE_SIZE')\n"
+        "resident = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * page\n"
+        "before = resident(); import curator_client; curator_client.Client('localhost:1').close()\n"
+        "print(resident() - before)"
+    )
+    assert min(int(fresh_interpreter(code)[0]) for _ in range(2)) < 60 << 20
+
+
 def test_the_public_names_are_these():
     import curator_client
 
