@@ -34,7 +34,8 @@ def blocks_of(handle: IO[bytes], name: str) -> Iterator[bytes]:
         return _gzip_blocks(handle)
     if name.endswith((".zst", ".zstd")):
         return _zstd_blocks(handle)
-    return iter(lambda: handle.read(_BLOCK_BYTES), b"")
+    read = getattr(handle, "read1", handle.read)  # a pipe gives what it has; read() would wait for a whole block
+    return iter(lambda: read(_BLOCK_BYTES), b"")
 
 
 def _gzip_blocks(handle: IO[bytes]) -> Iterator[bytes]:

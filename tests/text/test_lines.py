@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tracemalloc
 
 import zstandard
@@ -24,6 +25,15 @@ def test_the_last_line_needs_no_newline() -> None:
     assert lines_of(b"a\nb") == [(1, b"a"), (2, b"b")]
     assert lines_of(b"a\n\nb\n") == [(1, b"a"), (2, b""), (3, b"b")]
     assert lines_of(b"") == []
+
+
+def test_a_line_of_a_pipe_is_there_before_the_next_is_written() -> None:
+    end, begin = os.pipe()
+    with os.fdopen(end, "rb") as handle, os.fdopen(begin, "wb", buffering=0) as pipe:
+        lines = bounded_lines(blocks_of(handle, "-"), "-", 1 << 20)
+        for number, text in ((1, b"one"), (2, b"two")):
+            pipe.write(text + b"\n")
+            assert next(lines) == (number, text)
 
 
 def test_streams_of_several_frames_are_read_as_one() -> None:
