@@ -87,7 +87,8 @@ class NeuronSetSettings(Settings):
     min_neurons: int = Field(default=64, ge=1)
     """When the rule leaves fewer neurons than this, the wider ``paper`` rule is used, and the manifest says so."""
     fit_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of sources used for choosing neurons and fitting; half of the rest calibrates, the other half reports."""
+    """Share of sources used for choosing neurons and fitting; half of the rest calibrates, the other half reports. Documents in
+    place of sources where a domain has too few of those (``text/splits``)."""
     regularisation: float = Field(default=0.1, gt=0)
     """C of the L2-regularised logistic regression (small is strong)."""
     background_shrinkage: float = Field(default=0.01, gt=0)

@@ -47,6 +47,7 @@ from curator.neuronset.wording import fit_wording
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import MatchSettings, NeuronSetSettings
 from curator.text.probe import ProbeCorpus
+from curator.text.splits import split_units
 from curator.version import __version__
 
 Fitted = dict[MethodName, Method]
@@ -112,6 +113,7 @@ def build_neuron_set(
         layers=len(anchor.manifest.layer_widths),
         depths=depths,
         skip_tokens=anchor.manifest.settings.skip_tokens,
+        split_by_document=split_units(anchor.manifest.documents).by_document,
         settings=settings,
         match_settings=match_settings,
         version=__version__,

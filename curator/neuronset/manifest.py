@@ -154,6 +154,9 @@ class NeuronSetManifest(_Frozen):
     depths: tuple[DepthVariant, ...] = ()
     """Scorers for fewer layers, ascending; none in a transferred set."""
     skip_tokens: int
+    split_by_document: tuple[str, ...] = ()
+    """Domains whose documents, and not sources, were split into parts (``text/splits``): of one source some may have chosen or
+    fitted and others be reported on."""
     settings: NeuronSetSettings
     match_settings: MatchSettings
     version: str

@@ -1,14 +1,16 @@
 """Chooses the neurons of a set for a target domain, on one part of the probe documents, and reports them on another.
 
 Sources of the probe corpus are split by hash into ``fit`` (choose and fit), ``validate`` (pick the scorer, calibrate) and
-``report`` (nothing is chosen there). Half of the set are the Rosetta neurons that best tell the target from all the rest;
-the other half are, in turn for every other domain, those that best tell the target from that domain, so that near
-distractors are covered. The direction of a gated neuron is arbitrary and is chosen so that high means on-target.
+``report`` (nothing is chosen there); of a domain that has too few, documents are (``text/splits``). Half of the set are the
+Rosetta neurons that best tell the target from all the rest; the other half are, in turn for every other domain, those that best
+tell the target from that domain, so that near distractors are covered. The direction of a gated neuron is arbitrary and is
+chosen so that high means on-target.
 Cost: one rank of the document-mean matrix per domain. It does not run a model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +22,7 @@ from curator.atlas.store import Atlas
 from curator.errors import InsufficientDataError
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import NeuronSetSettings
+from curator.text.splits import Labelled, split_units
 
 MIN_TARGET_DOCUMENTS = 8
 
@@ -32,9 +35,9 @@ class Part(StrEnum):
     REPORT = "report"
 
 
-def part_of(source: str, settings: NeuronSetSettings) -> Part:
-    """The part of a source, by hash: all documents of a source lie in one part."""
-    position = fingerprint.unit_interval("neuron-set", str(settings.seed), source)
+def part_of(unit: str, settings: NeuronSetSettings) -> Part:
+    """The part of a source, or of a document where those are split one by one, by hash."""
+    position = fingerprint.unit_interval("neuron-set", str(settings.seed), unit)
     if position < settings.fit_share:
         return Part.FIT
     return Part.VALIDATE if position < (1 + settings.fit_share) / 2 else Part.REPORT
@@ -61,9 +64,14 @@ class ChosenNeurons:
     specialisation: np.ndarray
 
 
+def parts_of(documents: Sequence[Labelled], settings: NeuronSetSettings) -> np.ndarray:
+    """Part of every document of a whole probe corpus, (D,) of strings."""
+    return np.asarray([part_of(unit, settings) for unit in split_units(documents).names])
+
+
 def document_parts(atlas: Atlas, settings: NeuronSetSettings) -> np.ndarray:
     """Part of every probe document, (D,) of strings; empty for a document without a span that this model covers."""
-    parts_D = np.asarray([part_of(entry.source or entry.id, settings) for entry in atlas.manifest.documents])
+    parts_D = parts_of(atlas.manifest.documents, settings)
     return np.where(atlas["document_spans_D"] > 0, parts_D, "")
 
 

@@ -39,11 +39,12 @@ from curator.neuronset.features import NeuronChoice, document_features
 from curator.neuronset.identify import ModelChoice, Reporter, Silent, atlas_of
 from curator.neuronset.partners import find_partners
 from curator.neuronset.scorers import Standardiser
-from curator.neuronset.select import Part, document_parts, part_of
+from curator.neuronset.select import Part, document_parts, parts_of
 from curator.neuronset.wording import is_wording
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
 from curator.settings import AtlasSettings, MatchSettings, TransferSettings
 from curator.text.probe import ProbeCorpus
+from curator.text.splits import split_units
 from curator.version import __version__
 
 Progress = Callable[[int], None]
@@ -98,7 +99,7 @@ def source_scores(
     """
     source.require_model(backbone)
     settings = source.manifest.settings
-    rows = np.flatnonzero([part_of(d.source or d.id, settings) is not Part.REPORT for d in corpus.documents])
+    rows = np.flatnonzero(parts_of(corpus.documents, settings) != Part.REPORT)
     texts = [corpus.documents[row].text for row in rows]
     features = document_features(
         backbone, texts, source.choice, skip_tokens=source.manifest.skip_tokens, progress=progress
@@ -286,6 +287,7 @@ def _manifest(
         neurons=carried_evidence(source, shared, carried),
         layers=len(second.manifest.layer_widths),
         skip_tokens=old.skip_tokens,
+        split_by_document=split_units(second.manifest.documents).by_document,
         settings=old.settings,
         match_settings=match_settings,
         version=__version__,

@@ -53,6 +53,13 @@ def _doubts_of_scaling(inputs: ReportInputs, study: StudyAnalysis | None) -> lis
             found.append(
                 f"{fit.rule.capitalize()} rule: {names} had a count of zero and could not enter the power-law fit."
             )
+    apart = sorted(
+        {name for point in inputs.study.points for part in point.specialisation for name in part.by_document}
+    )
+    if apart:
+        found.append(
+            f"{listed(apart)}: single documents were split for the study's domains, so passages of one source may lie on both sides."
+        )
     if all(point.untrained is None for point in inputs.study.points):
         found.append(
             "Untrained models were not compared, so architecture alone is not excluded as a reason for matches."
@@ -103,6 +110,11 @@ def _doubts_of_neurons(inputs: ReportInputs) -> list[str]:
         found.append(
             f"The set also filters for {listed(list(inputs.other_targets))}; scorers, thresholds and samples here are "
             f"those for {inputs.target_domain} alone."
+        )
+    if inputs.split_by_document:
+        found.append(
+            f"{listed(list(inputs.split_by_document))}: too few sources, or one that holds most of the text, so single documents "
+            "were split; passages of one source may lie on both sides, and what is stated of held-out text may be too good."
         )
     return found
 

@@ -195,6 +195,9 @@ class Specialisation(Part):
     prevalence: dict[str, float] = Field(description="Share of each domain in the reporting documents: AP of chance.")
     domains: tuple[DomainFiring, ...]
     index: tuple[KindIndex, ...]
+    by_document: tuple[str, ...] = Field(
+        default=(), description="Domains with too few sources to split: their documents were split one by one."
+    )
     controlled_spans: Share | None = Field(default=None, description="Share of spans that the control keeps.")
 
 

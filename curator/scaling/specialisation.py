@@ -29,6 +29,7 @@ from curator.scaling.parts import DomainFiring, Kind, KindIndex, Rule, Specialis
 from curator.scaling.selectivity import interval
 from curator.settings import NeuronSetSettings
 from curator.text.probe import ProbeCorpus
+from curator.text.splits import split_units
 
 _MOST = 256
 _TELLS = 0.9
@@ -102,6 +103,7 @@ def specialisation(
             for kind in index
         ),
         index=tuple(_index(labels, kind, plain[kind], controlled[kind], seed) for kind in index),
+        by_document=split_units(atlas.manifest.documents).by_document,
         controlled_spans=kept,
     )
 

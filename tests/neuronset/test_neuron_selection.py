@@ -1,11 +1,13 @@
 """Choosing neurons: on one part of the sources, measured on another, within the limits asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from curator.atlas.domains import auroc_N
+from curator.atlas.store import Atlas
 from curator.errors import InsufficientDataError
 from curator.neuronset.select import Part, choose_neurons, document_parts, part_of
 from curator.settings import NeuronSetSettings
@@ -33,6 +35,25 @@ def test_documents_of_one_source_are_in_one_part(world: Path) -> None:
         by_source.setdefault(entry.source, set()).add(str(part))
     assert all(len(found) == 1 for found in by_source.values())
     assert {str(part) for part in parts} == {str(part) for part in Part}
+
+
+def _one_source_for(atlas: Atlas, domain: str) -> Atlas:
+    documents = tuple(
+        entry.model_copy(update={"source": "c4"}) if entry.domain == domain else entry
+        for entry in atlas.manifest.documents
+    )
+    return replace(atlas, manifest=atlas.manifest.model_copy(update={"documents": documents}))
+
+
+def test_a_source_that_names_the_data_set_leaves_documents_of_its_domain_in_every_part(world: Path) -> None:
+    rosetta = make_rosetta("gpt2", world)
+    given = replace(rosetta, anchor=_one_source_for(rosetta.anchor, "digits"))
+    parts = document_parts(given.anchor, SET_SETTINGS)
+    domain = np.asarray([entry.domain for entry in given.anchor.manifest.documents])
+    assert all(5 < (parts[domain == "digits"] == part).sum() < 45 for part in Part)
+    others = domain != "digits"
+    np.testing.assert_array_equal(parts[others], document_parts(rosetta.anchor, SET_SETTINGS)[others])
+    assert len(choose_neurons(given, "digits", SET_SETTINGS).index)
 
 
 @pytest.mark.parametrize("most", [1, 3, 12, 1000])

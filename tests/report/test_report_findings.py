@@ -57,6 +57,12 @@ def test_the_headline_admits_what_was_not_measured(bare: ReportInputs):
     assert all("not measured" in sentence for sentence in find(bare).headline)
 
 
+def test_a_split_by_document_becomes_a_doubt(inputs: ReportInputs):
+    assert "both sides" not in all_doubts(inputs)
+    said = all_doubts(inputs.model_copy(update={"split_by_document": ("legal", "prose")}))
+    assert "legal and prose: too few sources" in said and "passages of one source may lie on both sides" in said
+
+
 def test_few_sizes_become_a_doubt(inputs: ReportInputs):
     assert inputs.study is not None
     assert "Not enough sizes" not in all_doubts(inputs)
