@@ -1,6 +1,6 @@
 """Makes a neuron set: choose neurons for each target, read their features on the probe documents, fit, calibrate, measure.
 
-The probe documents' sources are in three parts (``select``): neurons are chosen and scorers fitted on the first, the default
+The probe documents' sources are in three parts (``parts``): neurons are chosen and scorers fitted on the first, the default
 scorer is picked and calibrated on the second, and the quality that the manifest states is measured on the third, which decided
 nothing; its scores are kept, for thresholds. All of this is done again for the neurons of the first layers alone (``depth``).
 Cost: one forward pass over the probe corpus, to the deepest chosen layer. It does not know the pool to be filtered.
@@ -25,7 +25,6 @@ from curator.neuronset.artifact import (
     NeuronSet,
     NeuronSetManifest,
     PeerEvidence,
-    TargetEvidence,
     TargetFilter,
     best_method,
     unsaved_etag,
@@ -33,6 +32,8 @@ from curator.neuronset.artifact import (
 from curator.neuronset.calibrate import Calibration, fit_calibration, operating_points, reliability
 from curator.neuronset.depth import feature_columns, prefix, variant_depths
 from curator.neuronset.features import NeuronChoice, document_features
+from curator.neuronset.measures import target_evidence
+from curator.neuronset.parts import Part, document_parts
 from curator.neuronset.scorers import (
     Background,
     Method,
@@ -42,7 +43,7 @@ from curator.neuronset.scorers import (
     fit_signature,
     fit_single,
 )
-from curator.neuronset.select import ChosenNeurons, Part, choose_neurons, document_parts
+from curator.neuronset.select import ChosenNeurons, choose_neurons
 from curator.neuronset.wording import fit_wording
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import MatchSettings, NeuronSetSettings
@@ -309,14 +310,13 @@ def _evidence(rosetta: RosettaNeurons, position: int, sign: int, chosen: dict[st
         found = np.flatnonzero(selection.position == position)
         if len(found):
             row = int(found[0])
-            targets[target] = TargetEvidence(
+            targets[target] = target_evidence(
+                selection.report,
+                selection.contexts,
+                row,
                 direction=sign * int(selection.sign[row]),
                 auroc_fit=float(selection.auroc_fit[row]),
-                auroc_report=float(selection.auroc_report[row]),
-                average_precision_report=float(selection.average_precision_report[row]),
-                d_prime_report=float(selection.d_prime_report[row]),
-                normalized_fire=float(selection.normalized_fire[row]),
-                specialisation=float(selection.specialisation[row]),
+                auroc_controlled=None,
             )
     return NeuronEvidence(
         id=str(rosetta.anchor.neuron(int(rosetta.index[position]))),

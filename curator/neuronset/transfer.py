@@ -1,7 +1,7 @@
 """Carries a neuron set from the model it was made for to another one, of any size and architecture, without a label.
 
 Each neuron is replaced by its partner (``partners``), read with the sign of their correlation; its scorers come with it
-(``carried``). Text alone gives the rest, in the parts of ``select``: means, scales and signatures are fitted anew on the
+(``carried``). Text alone gives the rest, in the three ``parts``: means, scales and signatures are fitted anew on the
 ``fit`` documents, where the source's scores also refine the scorers; its scores of the ``validate`` documents say what a
 score of the new model is worth (``carried_calibration``). Labels are read on the ``report`` documents only, to state the
 quality. Cost: a forward pass of the source model over three quarters of the probe documents and one of the new model over
@@ -38,8 +38,8 @@ from curator.neuronset.carried import (
 from curator.neuronset.features import NeuronChoice, document_features
 from curator.neuronset.identify import ModelChoice, Reporter, Silent, atlas_of
 from curator.neuronset.partners import find_partners
+from curator.neuronset.parts import Part, document_parts, parts_of
 from curator.neuronset.scorers import Standardiser
-from curator.neuronset.select import Part, document_parts, parts_of
 from curator.neuronset.wording import is_wording
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
 from curator.settings import AtlasSettings, MatchSettings, TransferSettings

@@ -58,7 +58,7 @@ def _doubts_of_scaling(inputs: ReportInputs, study: StudyAnalysis | None) -> lis
     )
     if apart:
         found.append(
-            f"{listed(apart)}: single documents were split for the study's domains, so passages of one source may lie on both sides."
+            f"{listed(apart)}: single documents were split in the study, so passages of one source may lie on both sides."
         )
     if all(point.untrained is None for point in inputs.study.points):
         found.append(

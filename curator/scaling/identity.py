@@ -29,12 +29,13 @@ class Controlled:
     """Document means and top spans of n neurons, token identity taken away.
 
     ``mean_Dn`` float64, 0 where a document keeps no span; ``top_value_nk`` and ``top_document_nk`` the highest values, falling,
-    and their documents, -1 where empty; ``kept`` the share of spans that the control keeps.
+    and their documents, -1 where empty; ``spans_D`` how many spans of each document the control keeps, ``kept`` their share.
     """
 
     mean_Dn: np.ndarray
     top_value_nk: np.ndarray
     top_document_nk: np.ndarray
+    spans_D: np.ndarray
     kept: float
 
 
@@ -129,4 +130,4 @@ class _Residuals:
     def result(self) -> Controlled:
         mean_Dn = self._sum_Dn / np.maximum(1, self._spans_D)[:, None]
         kept = float(self._spans_D.sum() / max(1, self._seen))
-        return Controlled(mean_Dn, self._top_value_kn.T, self._top_document_kn.T, kept)
+        return Controlled(mean_Dn, self._top_value_kn.T, self._top_document_kn.T, self._spans_D, kept)

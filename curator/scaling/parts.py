@@ -166,6 +166,10 @@ class DomainFiring(Part):
         default=None, description="Of the neuron chosen on the other half of the documents."
     )
     best_ap: Share | None = None
+    best_d_prime: float | None = Field(
+        default=None, description="Of the same neuron: distance of the means in deviations."
+    )
+    best_mutual_information: float | None = Field(default=None, ge=0, description="Of the same neuron, in bits.")
     tellers: Count = Field(description="Neurons with AUROC above 0.9 on the reporting half.")
     controlled_auroc: Share | None = Field(default=None, description="best_auroc, token identity controlled for.")
     controlled_ap: Share | None = None
@@ -173,7 +177,7 @@ class DomainFiring(Part):
 
 
 class KindIndex(Part):
-    """Specialisation index of a group of neurons: median and 95 % bootstrap interval, as it is and controlled."""
+    """Specialisation index of a kind of neurons, corrected for chance: median and 95 % interval, as it is and controlled."""
 
     kind: Kind
     neurons: Count

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from curator.neuronset.depth import depth_table
 from curator.neuronset.identify import Identified
-from curator.neuronset.select import Part, part_of
+from curator.neuronset.parts import Part, part_of
 from curator.records import NeuronId, Score
 from curator.report.page import load_report
 from curator.reporting import THRESHOLD, write_neuron_set_report
