@@ -100,6 +100,8 @@ class NeuronSetSettings(Settings):
     """Neurons that vote in the ``signature`` scorer."""
     signature_top_documents: int = Field(default=24, ge=2)
     """Documents whose mean vector is a neuron's signature in document space."""
+    control_token_identity: bool = True
+    """Whether the set's neurons are also measured with token identity controlled for; a further pass over the probe corpus."""
     max_depth: int | None = Field(default=None, ge=1)
     """Use only neurons in the first so many layers, for speed."""
     seed: int = 0

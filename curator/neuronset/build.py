@@ -3,7 +3,8 @@
 The probe documents' sources are in three parts (``parts``): neurons are chosen and scorers fitted on the first, the default
 scorer is picked and calibrated on the second, and the quality that the manifest states is measured on the third, which decided
 nothing; its scores are kept, for thresholds. All of this is done again for the neurons of the first layers alone (``depth``).
-Cost: one forward pass over the probe corpus, to the deepest chosen layer. It does not know the pool to be filtered.
+Cost: one forward pass over the probe corpus to the deepest chosen layer, and one more for token identity. It does not know the
+pool to be filtered.
 """
 
 from __future__ import annotations
@@ -21,18 +22,16 @@ from curator.neuronset.artifact import (
     DepthVariant,
     MethodName,
     MethodQuality,
-    NeuronEvidence,
     NeuronSet,
     NeuronSetManifest,
-    PeerEvidence,
     TargetFilter,
     best_method,
     unsaved_etag,
 )
 from curator.neuronset.calibrate import Calibration, fit_calibration, operating_points, reliability
 from curator.neuronset.depth import feature_columns, prefix, variant_depths
+from curator.neuronset.entries import controlled_aurocs, neuron_evidence
 from curator.neuronset.features import NeuronChoice, document_features
-from curator.neuronset.measures import target_evidence
 from curator.neuronset.parts import Part, document_parts
 from curator.neuronset.scorers import (
     Background,
@@ -67,8 +66,8 @@ def build_neuron_set(
 ) -> NeuronSet:
     """The neuron set of one model for one or more target domains of the probe corpus.
 
-    ``progress`` is called with the number of probe documents read. Raises FingerprintError when backbone, atlas and corpus do
-    not belong together, InsufficientDataError when a target has too few documents.
+    ``progress`` is called with the number of documents read, up to ``documents_read``. Raises FingerprintError when backbone,
+    atlas and corpus do not belong together, InsufficientDataError when a target has too few documents.
     """
     _require_one_world(backbone, rosetta, corpus)
     chosen = {target: choose_neurons(rosetta, target, settings) for target in targets}
@@ -83,6 +82,7 @@ def build_neuron_set(
         skip_tokens=anchor.manifest.settings.skip_tokens,
         progress=progress,
     )
+    controlled = controlled_aurocs(backbone, rosetta, corpus, positions, chosen, settings, progress)
     readable = ~np.isnan(features.values_DfK).any(axis=(1, 2))
     parts_D = np.where(readable, document_parts(anchor, settings), "")
     domain_D = np.asarray([document.domain for document in corpus.documents])
@@ -109,7 +109,8 @@ def build_neuron_set(
         certificate=max(anchor.manifest.certificate, *(peer.peer.manifest.certificate for peer in rosetta.peers)),
         targets=filters,
         neurons=tuple(
-            _evidence(rosetta, position, sign, chosen) for position, sign in zip(positions, signs, strict=True)
+            neuron_evidence(rosetta, position, sign, chosen, controlled)
+            for position, sign in zip(positions, signs, strict=True)
         ),
         layers=len(anchor.manifest.layer_widths),
         depths=depths,
@@ -120,6 +121,11 @@ def build_neuron_set(
         version=__version__,
     )
     return NeuronSet(manifest, arrays, unsaved_etag(manifest, arrays))
+
+
+def documents_read(corpus: ProbeCorpus, settings: NeuronSetSettings) -> int:
+    """How many documents the model reads to make a set: the corpus, again where token identity is controlled for."""
+    return (1 + settings.control_token_identity) * len(corpus.documents)
 
 
 def _require_one_world(backbone: Backbone, rosetta: RosettaNeurons, corpus: ProbeCorpus) -> None:
@@ -301,28 +307,4 @@ def reported_quality(
         operating_points=tuple(asdict(point) for point in operating_points(probability, truth)) if measurable else (),
         report_documents=len(truth),
         report_positives=int(truth.sum()),
-    )
-
-
-def _evidence(rosetta: RosettaNeurons, position: int, sign: int, chosen: dict[str, ChosenNeurons]) -> NeuronEvidence:
-    targets = {}
-    for target, selection in chosen.items():
-        found = np.flatnonzero(selection.position == position)
-        if len(found):
-            row = int(found[0])
-            targets[target] = target_evidence(
-                selection.report,
-                selection.contexts,
-                row,
-                direction=sign * int(selection.sign[row]),
-                auroc_fit=float(selection.auroc_fit[row]),
-                auroc_controlled=None,
-            )
-    return NeuronEvidence(
-        id=str(rosetta.anchor.neuron(int(rosetta.index[position]))),
-        sign=sign,
-        strict=bool(rosetta.strict[position]),
-        universal=bool(rosetta.universal[position]),
-        matches=tuple(PeerEvidence(**match) for match in rosetta.matches_of(position)),
-        targets=targets,
     )

@@ -5,11 +5,15 @@ twenty top contexts of a neuron, too few to leave three quarters of them out, so
 specialisation index take those of ``validate`` documents as well: both chose no neuron, and how many contexts they are is
 stated. The top contexts of a neuron of sign -1 are those of its lowest values, which atlases of gated models keep.
 
-Cost: three sorts of the documents' means for each domain. They do not know which domain a neuron was chosen for.
+With token identity controlled for (``token_identity``), AUROC is of what the document means keep.
+
+Cost: three sorts of the documents' means for each domain; the control costs a pass of the model over the text. They do not know
+which domain a neuron was chosen for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +27,13 @@ from curator.atlas.domains import (
     normalized_fire_Nc,
     specialisation_N,
 )
+from curator.atlas.spankeys import SpanKeys
 from curator.atlas.store import Atlas
+from curator.lm.backbone import Backbone
 from curator.neuronset.manifest import TargetEvidence
 from curator.neuronset.parts import Part
+from curator.neuronset.token_identity import controlled_values
+from curator.text.probe import ProbeCorpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,27 @@ def by_domain(atlas: Atlas, index: np.ndarray, sign: np.ndarray, parts_D: np.nda
     reported = [e.domain for e, part in zip(atlas.manifest.documents, parts_D, strict=True) if part == Part.REPORT]
     measurable = [domain for domain in atlas.manifest.domains if 0 < reported.count(domain) < len(reported)]
     return {domain: measured(atlas, index, sign, parts_D, domain, contexts) for domain in measurable}
+
+
+def controlled_means(
+    backbone: Backbone,
+    atlas: Atlas,
+    corpus: ProbeCorpus,
+    index: np.ndarray,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Document means (D, K) of neurons at these distinct flat indices with token identity controlled for, signs as they are."""
+    order = np.argsort(index)
+    keys = SpanKeys(corpus, atlas.manifest.settings)
+    read = controlled_values(backbone, keys, index[order], np.ones(len(index)), progress=progress)
+    return read.mean_Dn[:, np.argsort(order)]
+
+
+def reported_auroc(atlas: Atlas, value_DK: np.ndarray, parts_D: np.ndarray, domain: str) -> np.ndarray:
+    """AUROC of document values (D, K) for a domain on the report documents, (K,)."""
+    positive_D = np.asarray([entry.domain == domain for entry in atlas.manifest.documents])
+    report = parts_D == Part.REPORT
+    return auroc_N(value_DK[report], positive_D[report])
 
 
 def target_evidence(

@@ -24,6 +24,11 @@ _TOKENS = (
     "A high AUROC says that a neuron separates these domains in this probe corpus. Whether it follows the subject or "
     "only some frequent tokens of it is not shown here: token identity was not controlled for."
 )
+_WORDS = (
+    "Much of what neurons tell is which words there are. Where of every word only counts how its value differs from that of the "
+    "same word elsewhere, the neurons' median AUROC is {controlled:.2f} in place of {plain:.2f} (0.5 is chance). A word that one "
+    "domain alone has counts for nothing there, so the truth lies between."
+)
 _TRAINING = "That the kept text is better to train on is not shown here: no model was trained on it."
 _SOME_TEXT = "All counts are of one probe corpus; other text, or more of it, gives others."
 
@@ -38,9 +43,14 @@ def doubts(inputs: ReportInputs, study: StudyAnalysis | None, derived: Derived) 
         *_doubts_of_matching(inputs, derived),
         *_doubts_of_neurons(inputs),
         *_doubts_of_filter(inputs),
-        _TOKENS,
+        _doubt_of_words(derived),
         _TRAINING,
     )
+
+
+def _doubt_of_words(derived: Derived) -> str:
+    plain, controlled = derived.auroc_median, derived.auroc_controlled_median
+    return _TOKENS if plain is None or controlled is None else _WORDS.format(plain=plain, controlled=controlled)
 
 
 def _doubts_of_scaling(inputs: ReportInputs, study: StudyAnalysis | None) -> list[str]:

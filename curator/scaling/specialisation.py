@@ -5,7 +5,7 @@ the neurons [S, section 6]. AUROC, average precision, d' and mutual information 
 domain is chosen on one half of the sources and reported on the other, so a larger group has no free luck. The index is 1 -
 H(domain | top activation mass) / log(domains) (SCIENCE 6), of one context a document and corrected for chance. Rosetta
 neurons stand beside others of the same layers and active fractions.
-With token identity controlled for, the same numbers come from ``identity``.
+With token identity controlled for, the same numbers come from ``neuronset.token_identity``.
 
 Cost: sorts over documents, and where token identity is controlled for two passes over the text for at most 256 neurons of
 each kind. AUROC depends on the domains of the probe, average precision also on their shares.
@@ -32,8 +32,8 @@ from curator.atlas.store import Atlas
 from curator.lm.backbone import Backbone
 from curator.neuronset.parts import Part as Half
 from curator.neuronset.parts import document_parts
+from curator.neuronset.token_identity import Controlled, controlled_values
 from curator.scaling.controls import on_firing_side, pole, same_activity
-from curator.scaling.identity import Controlled, controlled_values
 from curator.scaling.parts import DomainFiring, Kind, KindIndex, Rule, Specialisation
 from curator.scaling.selectivity import interval
 from curator.settings import NeuronSetSettings
