@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+CalibrationKind = Literal["auto", "isotonic", "platt"]
+
 
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown fields."""
@@ -96,6 +98,9 @@ class NeuronSetSettings(Settings):
     weighs the penalty of the regression; large values make it a plain ridge."""
     wording_regularisation: float = Field(default=100.0, gt=0)
     """C of the logistic regression on hashed byte n-grams, for the ``blended`` scorer."""
+    calibration: CalibrationKind = "auto"
+    """How scores become probabilities: ``isotonic``, ``platt`` (a logistic curve), or ``auto``, isotonic from 200 validation
+    documents of the target and as many others on."""
     signature_neighbours: int = Field(default=8, ge=1)
     """Neurons that vote in the ``signature`` scorer."""
     signature_top_documents: int = Field(default=24, ge=2)

@@ -83,7 +83,7 @@ def build_neuron_set(
         progress=progress,
     )
     controlled = controlled_aurocs(backbone, rosetta, corpus, positions, chosen, settings, progress)
-    readable = ~np.isnan(features.values_DfK).any(axis=(1, 2))
+    readable = np.isfinite(features.values_DfK).all(axis=(1, 2))
     parts_D = np.where(readable, document_parts(anchor, settings), "")
     domain_D = np.asarray([document.domain for document in corpus.documents])
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
@@ -258,7 +258,7 @@ def _fit_target(
     qualities: dict[MethodName, MethodQuality] = {}
     for name, method in fitted.items():
         scores_V = method.score(z_V)
-        calibration = fit_calibration(scores_V, positive_V)
+        calibration = fit_calibration(scores_V, positive_V, settings.calibration)
         precision = float(average_precision_score(positive_V, scores_V))
         scores_R = method.score(z_R)
         arrays |= scorer_arrays(f"{begin}.{name}", calibration, scores_R, positive_R, probe.reported)

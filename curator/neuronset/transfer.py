@@ -104,7 +104,7 @@ def source_scores(
     features = document_features(
         backbone, texts, source.choice, skip_tokens=source.manifest.skip_tokens, progress=progress
     )
-    readable = np.flatnonzero(~np.isnan(features.values_DfK).any(axis=(1, 2)))
+    readable = np.flatnonzero(np.isfinite(features.values_DfK).all(axis=(1, 2)))
     z = source.evidence(features.values_DfK[readable], [texts[row] for row in readable])
     found = {}
     for target, chosen in source.manifest.targets.items():
@@ -191,7 +191,7 @@ def _read(
     neurons = NeuronChoice(tuple(second.neuron(int(i)) for i in partners.second), tuple(sign_P.tolist()))
     texts = [document.text for document in corpus.documents]
     features = document_features(backbone, texts, neurons, skip_tokens=source.manifest.skip_tokens, progress=progress)
-    readable = ~np.isnan(features.values_DfK).any(axis=(1, 2))
+    readable = np.isfinite(features.values_DfK).all(axis=(1, 2))
     parts_D = document_parts(second, source.manifest.settings)
     parts_D = np.where(readable & (known_D | (parts_D == Part.REPORT)), parts_D, "")
     if (parts_D == Part.FIT).sum() < 2 or not (parts_D == Part.VALIDATE).any():
