@@ -146,12 +146,17 @@ class Contrast(Part):
 
 
 class Selectivity(Part):
-    """The panel of one size. A cluster of the bootstrap is a Rosetta neuron with its matched others."""
+    """The panel of one size.
+
+    Of three layers or more the bootstrap draws layers, and in each pairs of a Rosetta neuron and its matched other; of fewer,
+    and in studies that do not say how many, pairs alone.
+    """
 
     rule: Rule = Field(description="Which set the Rosetta neurons are; the others are matched by no rule.")
     neurons: Count
     others: Count = Field(description="Distinct matched neurons.")
     unmatched: Count = Field(description="Rosetta neurons left out, for their layer had no other neuron to spare.")
+    layers: Count | None = Field(default=None, description="Layers that the Rosetta neurons lie in.")
     spans: int = Field(description="Held-back spans over which Gini, Treves-Rolls and Hoyer were taken.")
     contrasts: tuple[Contrast, ...]
 
