@@ -146,7 +146,7 @@ class NeuronSetScorer:
         targets: Sequence[_Target],
     ) -> list[TargetResult]:
         """The results of all documents from the features of the valid ones."""
-        readable_V = np.isfinite(features.values_DfK).all(axis=(1, 2))
+        readable_V = np.asarray(np.isfinite(features.values_DfK).all(axis=(1, 2)))
         readable = [document.text for document, good in zip(valid, readable_V.tolist(), strict=True) if good]
         wording = any(target.method_name == "blended" for target in targets)
         z_RF = self._set.evidence(features.values_DfK[readable_V], readable, wording=wording)
