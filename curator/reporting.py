@@ -66,6 +66,7 @@ def write_neuron_set_report(
         rosetta=gather.rosetta_summary(neuron_set, identified.rosetta),
         neuron_set=gather.neuron_entries(neuron_set, identified.rosetta.anchor, snippets),
         set_rule=cast(Rule, manifest.rosetta_rule),
+        split_by_document=manifest.split_by_document,
         scorers=gather.scorer_entries(neuron_set, target),
         calibration=gather.calibration_bins(neuron_set, target),
         depths=gather.depth_entries(neuron_set, target),

@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+CalibrationKind = Literal["auto", "isotonic", "platt"]
+
 
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown fields."""
@@ -87,7 +89,8 @@ class NeuronSetSettings(Settings):
     min_neurons: int = Field(default=64, ge=1)
     """When the rule leaves fewer neurons than this, the wider ``paper`` rule is used, and the manifest says so."""
     fit_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of sources used for choosing neurons and fitting; half of the rest calibrates, the other half reports."""
+    """Share of sources used for choosing neurons and fitting; half of the rest calibrates, the other half reports. Documents in
+    place of sources where a domain has too few of those (``text/splits``)."""
     regularisation: float = Field(default=0.1, gt=0)
     """C of the L2-regularised logistic regression (small is strong)."""
     background_shrinkage: float = Field(default=0.01, gt=0)
@@ -95,10 +98,15 @@ class NeuronSetSettings(Settings):
     weighs the penalty of the regression; large values make it a plain ridge."""
     wording_regularisation: float = Field(default=100.0, gt=0)
     """C of the logistic regression on hashed byte n-grams, for the ``blended`` scorer."""
+    calibration: CalibrationKind = "auto"
+    """How scores become probabilities: ``isotonic``, ``platt`` (a logistic curve), or ``auto``, isotonic from 200 validation
+    documents of the target and as many others on."""
     signature_neighbours: int = Field(default=8, ge=1)
     """Neurons that vote in the ``signature`` scorer."""
     signature_top_documents: int = Field(default=24, ge=2)
     """Documents whose mean vector is a neuron's signature in document space."""
+    control_token_identity: bool = True
+    """Whether the set's neurons are also measured with token identity controlled for; a further pass over the probe corpus."""
     max_depth: int | None = Field(default=None, ge=1)
     """Use only neurons in the first so many layers, for speed."""
     seed: int = 0

@@ -1,7 +1,7 @@
 """``curator select``: a neuron set for other target domains, from atlases that exist.
 
-This is the last third of ``identify``: no atlas is built, no peer is loaded; the anchor alone reads the probe documents once
-more, to the deepest neuron chosen. What is missing is an error that names the verb which makes it.
+This is the last third of ``identify``: no atlas is built, no peer is loaded; the anchor alone reads the probe documents again,
+to the deepest neuron chosen. What is missing is an error that names the verb which makes it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def select(
     set_name = name or "-".join(target)
     folder = folder_of_new_set(set_name, out)
     from curator.neuronset.artifact import save_neuron_set
-    from curator.neuronset.build import build_neuron_set
+    from curator.neuronset.build import build_neuron_set, documents_read
     from curator.rosetta.neurons import find_rosetta_neurons
 
     chosen = options.known(max_neurons=max_neurons, max_depth=max_depth, rosetta_rule=rule)
@@ -50,7 +50,7 @@ def select(
         reporter.stage("matching neurons", len(others))
         rosetta = find_rosetta_neurons(first, others, dials.match)
         loaded = options.model_choice(model or model_behind(anchor, first), device=device, dtype=dtype).load()
-        reporter.stage(f"choosing neurons for {', '.join(target)}", len(corpus.documents))
+        reporter.stage(f"choosing neurons for {', '.join(target)}", documents_read(corpus, dials.neuron_set))
         made = build_neuron_set(
             loaded,
             rosetta,

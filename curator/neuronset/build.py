@@ -1,9 +1,10 @@
 """Makes a neuron set: choose neurons for each target, read their features on the probe documents, fit, calibrate, measure.
 
-The probe documents' sources are in three parts (``select``): neurons are chosen and scorers fitted on the first, the default
+The probe documents' sources are in three parts (``parts``): neurons are chosen and scorers fitted on the first, the default
 scorer is picked and calibrated on the second, and the quality that the manifest states is measured on the third, which decided
 nothing; its scores are kept, for thresholds. All of this is done again for the neurons of the first layers alone (``depth``).
-Cost: one forward pass over the probe corpus, to the deepest chosen layer. It does not know the pool to be filtered.
+Cost: one forward pass over the probe corpus to the deepest chosen layer, and one more for token identity. It does not know the
+pool to be filtered.
 """
 
 from __future__ import annotations
@@ -21,18 +22,17 @@ from curator.neuronset.artifact import (
     DepthVariant,
     MethodName,
     MethodQuality,
-    NeuronEvidence,
     NeuronSet,
     NeuronSetManifest,
-    PeerEvidence,
-    TargetEvidence,
     TargetFilter,
     best_method,
     unsaved_etag,
 )
 from curator.neuronset.calibrate import Calibration, fit_calibration, operating_points, reliability
 from curator.neuronset.depth import feature_columns, prefix, variant_depths
+from curator.neuronset.entries import controlled_aurocs, neuron_evidence
 from curator.neuronset.features import NeuronChoice, document_features
+from curator.neuronset.parts import Part, document_parts
 from curator.neuronset.scorers import (
     Background,
     Method,
@@ -42,11 +42,12 @@ from curator.neuronset.scorers import (
     fit_signature,
     fit_single,
 )
-from curator.neuronset.select import ChosenNeurons, Part, choose_neurons, document_parts
+from curator.neuronset.select import ChosenNeurons, choose_neurons
 from curator.neuronset.wording import fit_wording
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import MatchSettings, NeuronSetSettings
 from curator.text.probe import ProbeCorpus
+from curator.text.splits import split_units
 from curator.version import __version__
 
 Fitted = dict[MethodName, Method]
@@ -65,8 +66,8 @@ def build_neuron_set(
 ) -> NeuronSet:
     """The neuron set of one model for one or more target domains of the probe corpus.
 
-    ``progress`` is called with the number of probe documents read. Raises FingerprintError when backbone, atlas and corpus do
-    not belong together, InsufficientDataError when a target has too few documents.
+    ``progress`` is called with the number of documents read, up to ``documents_read``. Raises FingerprintError when backbone,
+    atlas and corpus do not belong together, InsufficientDataError when a target has too few documents.
     """
     _require_one_world(backbone, rosetta, corpus)
     chosen = {target: choose_neurons(rosetta, target, settings) for target in targets}
@@ -81,7 +82,8 @@ def build_neuron_set(
         skip_tokens=anchor.manifest.settings.skip_tokens,
         progress=progress,
     )
-    readable = ~np.isnan(features.values_DfK).any(axis=(1, 2))
+    controlled = controlled_aurocs(backbone, rosetta, corpus, positions, chosen, settings, progress)
+    readable = np.isfinite(features.values_DfK).all(axis=(1, 2))
     parts_D = np.where(readable, document_parts(anchor, settings), "")
     domain_D = np.asarray([document.domain for document in corpus.documents])
     standardiser = Standardiser.fit(features.values_DfK[parts_D == Part.FIT])
@@ -107,16 +109,23 @@ def build_neuron_set(
         certificate=max(anchor.manifest.certificate, *(peer.peer.manifest.certificate for peer in rosetta.peers)),
         targets=filters,
         neurons=tuple(
-            _evidence(rosetta, position, sign, chosen) for position, sign in zip(positions, signs, strict=True)
+            neuron_evidence(rosetta, position, sign, chosen, controlled)
+            for position, sign in zip(positions, signs, strict=True)
         ),
         layers=len(anchor.manifest.layer_widths),
         depths=depths,
         skip_tokens=anchor.manifest.settings.skip_tokens,
+        split_by_document=split_units(anchor.manifest.documents).by_document,
         settings=settings,
         match_settings=match_settings,
         version=__version__,
     )
     return NeuronSet(manifest, arrays, unsaved_etag(manifest, arrays))
+
+
+def documents_read(corpus: ProbeCorpus, settings: NeuronSetSettings) -> int:
+    """How many documents the model reads to make a set: the corpus, again where token identity is controlled for."""
+    return (1 + settings.control_token_identity) * len(corpus.documents)
 
 
 def _require_one_world(backbone: Backbone, rosetta: RosettaNeurons, corpus: ProbeCorpus) -> None:
@@ -249,7 +258,7 @@ def _fit_target(
     qualities: dict[MethodName, MethodQuality] = {}
     for name, method in fitted.items():
         scores_V = method.score(z_V)
-        calibration = fit_calibration(scores_V, positive_V)
+        calibration = fit_calibration(scores_V, positive_V, settings.calibration)
         precision = float(average_precision_score(positive_V, scores_V))
         scores_R = method.score(z_R)
         arrays |= scorer_arrays(f"{begin}.{name}", calibration, scores_R, positive_R, probe.reported)
@@ -298,29 +307,4 @@ def reported_quality(
         operating_points=tuple(asdict(point) for point in operating_points(probability, truth)) if measurable else (),
         report_documents=len(truth),
         report_positives=int(truth.sum()),
-    )
-
-
-def _evidence(rosetta: RosettaNeurons, position: int, sign: int, chosen: dict[str, ChosenNeurons]) -> NeuronEvidence:
-    targets = {}
-    for target, selection in chosen.items():
-        found = np.flatnonzero(selection.position == position)
-        if len(found):
-            row = int(found[0])
-            targets[target] = TargetEvidence(
-                direction=sign * int(selection.sign[row]),
-                auroc_fit=float(selection.auroc_fit[row]),
-                auroc_report=float(selection.auroc_report[row]),
-                average_precision_report=float(selection.average_precision_report[row]),
-                d_prime_report=float(selection.d_prime_report[row]),
-                normalized_fire=float(selection.normalized_fire[row]),
-                specialisation=float(selection.specialisation[row]),
-            )
-    return NeuronEvidence(
-        id=str(rosetta.anchor.neuron(int(rosetta.index[position]))),
-        sign=sign,
-        strict=bool(rosetta.strict[position]),
-        universal=bool(rosetta.universal[position]),
-        matches=tuple(PeerEvidence(**match) for match in rosetta.matches_of(position)),
-        targets=targets,
     )

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curator.atlas.domains import auroc_N, average_precision_N, discriminability_N
+from curator.atlas.domains import auroc_N
 from curator.errors import InsufficientDataError
 from curator.neuronset.artifact import CarriedFrom, MethodName, NeuronEvidence, NeuronSet, PeerEvidence, TargetEvidence
 from curator.neuronset.features import NeuronChoice
+from curator.neuronset.measures import contexts_of, measured, target_evidence
 from curator.neuronset.partners import Partners
+from curator.neuronset.parts import Part
 from curator.neuronset.scorers import (
     Blended,
     Linear,
@@ -36,7 +38,7 @@ from curator.neuronset.scorers import (
     neuron_signatures,
     votes,
 )
-from curator.neuronset.select import MIN_TARGET_DOCUMENTS, Part, top_context_measures
+from curator.neuronset.select import MIN_TARGET_DOCUMENTS
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import TransferSettings
 
@@ -185,20 +187,17 @@ def _measured(source: NeuronSet, shared: RosettaNeurons, target: str, carried: C
     index = carried.partners.second[rows]
     direction = np.asarray([entries[carried.position_P[row]].targets[target].direction for row in rows])
     sign = np.asarray(carried.neurons.signs)[rows] * direction
-    turned_DN = atlas["document_mean_DN"][:, index] * sign
-    auroc = {name: auroc_N(turned_DN[part], positive_D[part]) for name, part in (("fit", fit), ("report", report))}
-    precision = average_precision_N(turned_DN[report], positive_D[report])
-    d_prime = discriminability_N(turned_DN[report], positive_D[report])
-    top = top_context_measures(atlas, index, sign, target)
+    auroc_fit = auroc_N(atlas["document_mean_DN"][:, index][fit] * sign, positive_D[fit])
+    contexts = contexts_of(atlas, index, sign, parts_D)
+    found = measured(atlas, index, sign, parts_D, target, contexts)
     return {
-        row: TargetEvidence(
+        row: target_evidence(
+            found,
+            contexts,
+            at,
             direction=int(direction[at]),
-            auroc_fit=float(auroc["fit"][at]),
-            auroc_report=float(auroc["report"][at]),
-            average_precision_report=float(precision[at]),
-            d_prime_report=float(d_prime[at]),
-            normalized_fire=float(top["normalized_fire"][at]),
-            specialisation=float(top["specialisation"][at]),
+            auroc_fit=float(auroc_fit[at]),
+            auroc_controlled=None,
         )
         for at, row in enumerate(rows)
     }

@@ -22,7 +22,7 @@ from curator.atlas.store import Atlas, load_atlas
 from curator.errors import ArtifactError, ConfigError
 from curator.lm.backbone import Backbone, load_backbone, model_fingerprint
 from curator.neuronset.artifact import NeuronSet
-from curator.neuronset.build import build_neuron_set
+from curator.neuronset.build import build_neuron_set, documents_read
 from curator.neuronset.workers import build_with_workers
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
 from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
@@ -158,7 +158,7 @@ def identify(
         anchor_atlas, peer_atlases, settings.match, on_stage=lambda _: reporter.advance(next(done))
     )
     reporter.advance(len(peers))
-    reporter.stage(f"choosing neurons for {', '.join(targets)}", len(corpus.documents))
+    reporter.stage(f"choosing neurons for {', '.join(targets)}", documents_read(corpus, settings.neuron_set))
     neuron_set = build_neuron_set(
         backbone,
         rosetta,

@@ -31,10 +31,13 @@ class PeerEvidence(_Frozen):
 
 
 class TargetEvidence(_Frozen):
-    """How well one neuron tells one target domain; ``*_report`` is measured on documents that chose nothing.
+    """How well one neuron tells one target domain; ``*_report`` is measured on documents that decided nothing.
 
     ``direction`` is -1 where a low reading means on target (a gated neuron is read with the sign of its first target); the
-    numbers are those of the neuron turned that way.
+    numbers are those of the neuron turned that way. Mutual information is in bits. NormalizedFire and specialisation are of
+    ``contexts`` top contexts, in documents that chose no neuron, and None where those are too few; in sets that do not say how
+    many, they were of all documents, and the specialisation not corrected for chance. ``auroc_controlled`` is
+    ``auroc_report`` with token identity controlled for. None is what was not measured.
     """
 
     direction: int
@@ -42,8 +45,11 @@ class TargetEvidence(_Frozen):
     auroc_report: float
     average_precision_report: float
     d_prime_report: float
-    normalized_fire: float
-    specialisation: float
+    mutual_information_report: float | None = None
+    auroc_controlled: float | None = None
+    normalized_fire: float | None
+    specialisation: float | None
+    contexts: int | None = None
 
 
 class CarriedFrom(_Frozen):
@@ -154,6 +160,9 @@ class NeuronSetManifest(_Frozen):
     depths: tuple[DepthVariant, ...] = ()
     """Scorers for fewer layers, ascending; none in a transferred set."""
     skip_tokens: int
+    split_by_document: tuple[str, ...] = ()
+    """Domains whose documents, and not sources, were split into parts (``text/splits``): of one source some may have chosen or
+    fitted and others be reported on."""
     settings: NeuronSetSettings
     match_settings: MatchSettings
     version: str

@@ -1,7 +1,7 @@
 """Carries a neuron set from the model it was made for to another one, of any size and architecture, without a label.
 
 Each neuron is replaced by its partner (``partners``), read with the sign of their correlation; its scorers come with it
-(``carried``). Text alone gives the rest, in the parts of ``select``: means, scales and signatures are fitted anew on the
+(``carried``). Text alone gives the rest, in the three ``parts``: means, scales and signatures are fitted anew on the
 ``fit`` documents, where the source's scores also refine the scorers; its scores of the ``validate`` documents say what a
 score of the new model is worth (``carried_calibration``). Labels are read on the ``report`` documents only, to state the
 quality. Cost: a forward pass of the source model over three quarters of the probe documents and one of the new model over
@@ -38,12 +38,13 @@ from curator.neuronset.carried import (
 from curator.neuronset.features import NeuronChoice, document_features
 from curator.neuronset.identify import ModelChoice, Reporter, Silent, atlas_of
 from curator.neuronset.partners import find_partners
+from curator.neuronset.parts import Part, document_parts, parts_of
 from curator.neuronset.scorers import Standardiser
-from curator.neuronset.select import Part, document_parts, part_of
 from curator.neuronset.wording import is_wording
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
 from curator.settings import AtlasSettings, MatchSettings, TransferSettings
 from curator.text.probe import ProbeCorpus
+from curator.text.splits import split_units
 from curator.version import __version__
 
 Progress = Callable[[int], None]
@@ -98,12 +99,12 @@ def source_scores(
     """
     source.require_model(backbone)
     settings = source.manifest.settings
-    rows = np.flatnonzero([part_of(d.source or d.id, settings) is not Part.REPORT for d in corpus.documents])
+    rows = np.flatnonzero(parts_of(corpus.documents, settings) != Part.REPORT)
     texts = [corpus.documents[row].text for row in rows]
     features = document_features(
         backbone, texts, source.choice, skip_tokens=source.manifest.skip_tokens, progress=progress
     )
-    readable = np.flatnonzero(~np.isnan(features.values_DfK).any(axis=(1, 2)))
+    readable = np.flatnonzero(np.isfinite(features.values_DfK).all(axis=(1, 2)))
     z = source.evidence(features.values_DfK[readable], [texts[row] for row in readable])
     found = {}
     for target, chosen in source.manifest.targets.items():
@@ -190,7 +191,7 @@ def _read(
     neurons = NeuronChoice(tuple(second.neuron(int(i)) for i in partners.second), tuple(sign_P.tolist()))
     texts = [document.text for document in corpus.documents]
     features = document_features(backbone, texts, neurons, skip_tokens=source.manifest.skip_tokens, progress=progress)
-    readable = ~np.isnan(features.values_DfK).any(axis=(1, 2))
+    readable = np.isfinite(features.values_DfK).all(axis=(1, 2))
     parts_D = document_parts(second, source.manifest.settings)
     parts_D = np.where(readable & (known_D | (parts_D == Part.REPORT)), parts_D, "")
     if (parts_D == Part.FIT).sum() < 2 or not (parts_D == Part.VALIDATE).any():
@@ -286,6 +287,7 @@ def _manifest(
         neurons=carried_evidence(source, shared, carried),
         layers=len(second.manifest.layer_widths),
         skip_tokens=old.skip_tokens,
+        split_by_document=split_units(second.manifest.documents).by_document,
         settings=old.settings,
         match_settings=match_settings,
         version=__version__,

@@ -7,6 +7,8 @@ the page. Intervals of shares are Wilson's, 95 %.
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,6 +51,8 @@ class Derived(BaseModel):
     held_out_prevalence: float | None
     operating: tuple[OperatingRow, ...]
     effect_scale: float
+    auroc_median: float | None = None
+    auroc_controlled_median: float | None = None
 
 
 def derive(inputs: ReportInputs) -> Derived:
@@ -66,7 +70,24 @@ def derive(inputs: ReportInputs) -> Derived:
         held_out_prevalence=inputs.held_out.on_target / inputs.held_out.documents if inputs.held_out else None,
         operating=_operating(inputs.held_out) if inputs.held_out else (),
         effect_scale=_effect_scale(inputs.samples),
+        auroc_median=_median(turned for turned, _ in _controlled(inputs)),
+        auroc_controlled_median=_median(controlled for _, controlled in _controlled(inputs)),
     )
+
+
+def _controlled(inputs: ReportInputs) -> list[tuple[float, float]]:
+    """AUROC with and without the words, of the neurons that have both; both turned so that the first is at least 0.5."""
+    known = [
+        (neuron.auroc_report, neuron.auroc_controlled)
+        for neuron in inputs.neuron_set
+        if neuron.auroc_report is not None and neuron.auroc_controlled is not None
+    ]
+    return [(plain, words) if plain >= 0.5 else (1 - plain, 1 - words) for plain, words in known]
+
+
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None
 
 
 def _operating(held_out: HeldOut) -> tuple[OperatingRow, ...]:

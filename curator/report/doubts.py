@@ -24,6 +24,11 @@ _TOKENS = (
     "A high AUROC says that a neuron separates these domains in this probe corpus. Whether it follows the subject or "
     "only some frequent tokens of it is not shown here: token identity was not controlled for."
 )
+_WORDS = (
+    "Much of what neurons tell is which words there are. Where of every word only counts how its value differs from that of the "
+    "same word elsewhere, the neurons' median AUROC is {controlled:.2f} in place of {plain:.2f} (0.5 is chance). A word that one "
+    "domain alone has counts for nothing there, so the truth lies between."
+)
 _TRAINING = "That the kept text is better to train on is not shown here: no model was trained on it."
 _SOME_TEXT = "All counts are of one probe corpus; other text, or more of it, gives others."
 
@@ -38,9 +43,14 @@ def doubts(inputs: ReportInputs, study: StudyAnalysis | None, derived: Derived) 
         *_doubts_of_matching(inputs, derived),
         *_doubts_of_neurons(inputs),
         *_doubts_of_filter(inputs),
-        _TOKENS,
+        _doubt_of_words(derived),
         _TRAINING,
     )
+
+
+def _doubt_of_words(derived: Derived) -> str:
+    plain, controlled = derived.auroc_median, derived.auroc_controlled_median
+    return _TOKENS if plain is None or controlled is None else _WORDS.format(plain=plain, controlled=controlled)
 
 
 def _doubts_of_scaling(inputs: ReportInputs, study: StudyAnalysis | None) -> list[str]:
@@ -53,6 +63,13 @@ def _doubts_of_scaling(inputs: ReportInputs, study: StudyAnalysis | None) -> lis
             found.append(
                 f"{fit.rule.capitalize()} rule: {names} had a count of zero and could not enter the power-law fit."
             )
+    apart = sorted(
+        {name for point in inputs.study.points for part in point.specialisation for name in part.by_document}
+    )
+    if apart:
+        found.append(
+            f"{listed(apart)}: single documents were split in the study, so passages of one source may lie on both sides."
+        )
     if all(point.untrained is None for point in inputs.study.points):
         found.append(
             "Untrained models were not compared, so architecture alone is not excluded as a reason for matches."
@@ -103,6 +120,11 @@ def _doubts_of_neurons(inputs: ReportInputs) -> list[str]:
         found.append(
             f"The set also filters for {listed(list(inputs.other_targets))}; scorers, thresholds and samples here are "
             f"those for {inputs.target_domain} alone."
+        )
+    if inputs.split_by_document:
+        found.append(
+            f"{listed(list(inputs.split_by_document))}: too few sources, or one that holds most of the text, so single documents "
+            "were split; passages of one source may lie on both sides, and what is stated of held-out text may be too good."
         )
     return found
 

@@ -8,7 +8,7 @@ measured" there. Cost: nothing. It reads no model and draws nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import cast
 
@@ -20,6 +20,8 @@ from curator.neuronset.artifact import NeuronSet
 from curator.neuronset.depth import depth_table
 from curator.neuronset.evidence import Snippet, histogram_by_domain
 from curator.neuronset.manifest import MethodName, NeuronEvidence
+from curator.neuronset.measures import Measures, by_domain
+from curator.neuronset.parts import document_parts
 from curator.neuronset.reasons import Reason, Verdict
 from curator.neuronset.thresholds import Reported
 from curator.records import NeuronId
@@ -36,6 +38,7 @@ from curator.report.inputs import (
 from curator.report.parts import (
     Context,
     DomainHistogram,
+    DomainMeasures,
     NeuronEffect,
     NeuronEntry,
     PeerMatch,
@@ -76,14 +79,24 @@ def neuron_entries(
 
     ``snippets`` are of the set's neurons in the manifest's order, or empty.
     """
+    neurons = neuron_set.manifest.neurons
+    index = np.asarray([atlas.index(NeuronId.parse(neuron.id)) for neuron in neurons])
+    sign = np.asarray([neuron.sign for neuron in neurons])
+    table = by_domain(atlas, index, sign, document_parts(atlas, neuron_set.manifest.settings))
     entries = [
-        _entry(neuron, atlas, snippets[place] if snippets else ())
-        for place, neuron in enumerate(neuron_set.manifest.neurons)
+        _entry(neuron, atlas, snippets[place] if snippets else (), _by_domain(table, place))
+        for place, neuron in enumerate(neurons)
     ]
     return tuple(sorted(entries, key=lambda entry: -(entry.auroc_choose or 0.0)))
 
 
-def _entry(neuron: NeuronEvidence, atlas: Atlas, snippets: Sequence[Snippet]) -> NeuronEntry:
+def _by_domain(table: Mapping[str, Measures], place: int) -> dict[str, DomainMeasures]:
+    return {domain: DomainMeasures.model_validate(measures.of(place)) for domain, measures in table.items()}
+
+
+def _entry(
+    neuron: NeuronEvidence, atlas: Atlas, snippets: Sequence[Snippet], domains: dict[str, DomainMeasures]
+) -> NeuronEntry:
     domain = max(neuron.targets, key=lambda target: neuron.targets[target].auroc_fit, default="")
     found = neuron.targets.get(domain)
     edges, counts = histogram_by_domain(atlas, atlas.index(NeuronId.parse(neuron.id)), neuron.sign)
@@ -93,6 +106,9 @@ def _entry(neuron: NeuronEvidence, atlas: Atlas, snippets: Sequence[Snippet]) ->
         "auroc_report": found.auroc_report,
         "ap_report": found.average_precision_report,
         "d_prime_report": found.d_prime_report,
+        "mutual_information_report": found.mutual_information_report,
+        "auroc_controlled": found.auroc_controlled,
+        "counted_contexts": found.contexts,
         "normalized_fire": found.normalized_fire,
         "specialisation": found.specialisation,
     }  # fmt: skip
@@ -109,6 +125,7 @@ def _entry(neuron: NeuronEvidence, atlas: Atlas, snippets: Sequence[Snippet]) ->
             )
             for match in neuron.matches
         ),
+        domains=domains,
         histogram=DomainHistogram(edges=edges, counts=counts),
         contexts=tuple(_context(snippet, {atlas.manifest.model: neuron.id, **partners}) for snippet in snippets),
         **measured,
@@ -137,7 +154,7 @@ def _context(snippet: Snippet, neurons: dict[str, str]) -> Context:
 
 
 def scorer_entries(neuron_set: NeuronSet, target: str) -> tuple[ScorerEntry, ...]:
-    """The three scorers of a target."""
+    """The scorers of a target."""
     found = neuron_set.manifest.targets[target]
     return tuple(
         ScorerEntry(

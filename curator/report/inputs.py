@@ -149,6 +149,10 @@ class ReportInputs(Part):
     neuron_set: tuple[NeuronEntry, ...] = Field(default=(), description="All neurons of the set, the best first.")
     set_rule: Rule | None = Field(default=None, description="Which Rosetta neurons the set was chosen from.")
     other_targets: tuple[str, ...] = Field(default=(), description="What else the set filters for.")
+    split_by_document: tuple[str, ...] = Field(
+        default=(),
+        description="Domains whose documents, not sources, were split into those that choose and that report.",
+    )
     scorers: tuple[ScorerEntry, ...] = ()
     depths: tuple[DepthEntry, ...] = ()
     held_out: HeldOut | None = None

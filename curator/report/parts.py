@@ -97,6 +97,18 @@ class Context(Part):
         return self
 
 
+class DomainMeasures(Part):
+    """How one neuron, read with its sign, tells one domain of the probe corpus, on documents that decided nothing."""
+
+    auroc: Share
+    average_precision: Share
+    d_prime: float
+    mutual_information: float = Field(ge=0, description="In bits, of the document mean and the label.")
+    normalized_fire: float | None = Field(
+        default=None, ge=0, description="Of documents that chose no neuron; None where none of its top contexts is."
+    )
+
+
 class NeuronEntry(Part):
     """One neuron of the set and the evidence for it; ``*_report`` is measured on documents that chose nothing."""
 
@@ -109,10 +121,16 @@ class NeuronEntry(Part):
     auroc_report: Share | None = None
     ap_report: Share | None = Field(default=None, description="Average precision.")
     d_prime_report: float | None = None
+    mutual_information_report: float | None = Field(default=None, ge=0, description="In bits.")
+    auroc_controlled: Share | None = Field(default=None, description="auroc_report, token identity controlled for.")
     normalized_fire: float | None = Field(
         default=None, ge=0, description="Share of its top contexts in the domain over the domain's share of text."
     )
     specialisation: float | None = Field(default=None, description="1 for a neuron of one domain alone, 0 for none.")
+    counted_contexts: Count | None = Field(
+        default=None, description="Top contexts in documents that chose no neuron: the two before are of these."
+    )
+    domains: dict[str, DomainMeasures] = Field(default_factory=dict, description="Every domain of the probe corpus.")
     matches: tuple[PeerMatch, ...] = ()
     histogram: DomainHistogram | None = None
     contexts: tuple[Context, ...] = ()

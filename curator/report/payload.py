@@ -34,12 +34,24 @@ def index_json(inputs: ReportInputs) -> str:
         {
             "models": _models(inputs),
             "domains": _domains(inputs.neuron_set),
-            "columns": ["id", "domain", "auroc", "ap", "rho", "q", "specialisation", "strict", "partners"],
+            "columns": [
+                "id",
+                "domain",
+                "auroc",
+                "controlled",
+                "ap",
+                "rho",
+                "q",
+                "specialisation",
+                "strict",
+                "partners",
+            ],
             "neurons": [
                 [
                     neuron.id,
                     neuron.domain,
                     _rounded(neuron.auroc_report),
+                    _rounded(neuron.auroc_controlled),
                     _rounded(neuron.ap_report),
                     _rounded(mean_rho(neuron)),
                     _rounded(worst_q(neuron), 5),
@@ -80,6 +92,13 @@ def _evidence(neuron: NeuronEntry, domains: Sequence[str]) -> dict[str, Any]:
         "choose": _rounded(neuron.auroc_choose),
         "fire": _rounded(neuron.normalized_fire, 2),
         "dprime": _rounded(neuron.d_prime_report, 2),
+        "bits": _rounded(neuron.mutual_information_report, 3),
+        "counted": neuron.counted_contexts,
+        "domains": [
+            [domain, _rounded(one.auroc, 3), _rounded(one.average_precision, 3), _rounded(one.d_prime, 2),
+             _rounded(one.mutual_information, 3), _rounded(one.normalized_fire, 2)]
+            for domain, one in neuron.domains.items()
+        ],
         "matches": [
             [match.peer, match.neuron, _rounded(match.rho), *(_rounded(end) for end in match.interval or (None, None)),
              _rounded(match.q, 5)]

@@ -128,7 +128,7 @@ def _operating_tables(inputs: ReportInputs, derived: Derived) -> tuple[Table, ..
 
 
 def quality_panel(inputs: ReportInputs, derived: Derived) -> Panel:
-    """Precision against recall, calibration, depth, and the three scorers."""
+    """Precision against recall, calibration, depth, and the scorers."""
     drawings: list[Drawing] = []
     if inputs.precision_recall:
         chosen = _operating_point(inputs.filter)
@@ -153,7 +153,7 @@ def _quality_tables(inputs: ReportInputs) -> tuple[Table, ...]:
     if inputs.scorers:
         tables.append(
             Table(
-                "Three ways to score a document; validation average precision (AP) chooses",
+                "Ways to score a document; validation average precision (AP) chooses",
                 (
                     Column("scorer", "text"),
                     Column("validation AP"),

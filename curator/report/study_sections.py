@@ -72,7 +72,7 @@ _SECTIONS = (
         "Whether shared neurons grow more selective",
         "Rosetta neurons beside others of the same layers and active fractions. The effect that the paper names polarization is "
         "a gap that widens with size.",
-        "Bars are 95% cluster-bootstrap intervals of the medians.",
+        "Bars are 95% intervals of the medians; of three layers or more they resample layers, and neurons within.",
         sentences=("polarization",),
     ),
     _Section(

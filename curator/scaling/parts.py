@@ -146,12 +146,17 @@ class Contrast(Part):
 
 
 class Selectivity(Part):
-    """The panel of one size. A cluster of the bootstrap is a Rosetta neuron with its matched others."""
+    """The panel of one size.
+
+    Of three layers or more the bootstrap draws layers, and in each pairs of a Rosetta neuron and its matched other; of fewer,
+    and in studies that do not say how many, pairs alone.
+    """
 
     rule: Rule = Field(description="Which set the Rosetta neurons are; the others are matched by no rule.")
     neurons: Count
     others: Count = Field(description="Distinct matched neurons.")
     unmatched: Count = Field(description="Rosetta neurons left out, for their layer had no other neuron to spare.")
+    layers: Count | None = Field(default=None, description="Layers that the Rosetta neurons lie in.")
     spans: int = Field(description="Held-back spans over which Gini, Treves-Rolls and Hoyer were taken.")
     contrasts: tuple[Contrast, ...]
 
@@ -166,6 +171,10 @@ class DomainFiring(Part):
         default=None, description="Of the neuron chosen on the other half of the documents."
     )
     best_ap: Share | None = None
+    best_d_prime: float | None = Field(
+        default=None, description="Of the same neuron: distance of the means in deviations."
+    )
+    best_mutual_information: float | None = Field(default=None, ge=0, description="Of the same neuron, in bits.")
     tellers: Count = Field(description="Neurons with AUROC above 0.9 on the reporting half.")
     controlled_auroc: Share | None = Field(default=None, description="best_auroc, token identity controlled for.")
     controlled_ap: Share | None = None
@@ -173,7 +182,7 @@ class DomainFiring(Part):
 
 
 class KindIndex(Part):
-    """Specialisation index of a group of neurons: median and 95 % bootstrap interval, as it is and controlled."""
+    """Specialisation index of a kind of neurons, corrected for chance: median and 95 % interval, as it is and controlled."""
 
     kind: Kind
     neurons: Count
@@ -195,6 +204,9 @@ class Specialisation(Part):
     prevalence: dict[str, float] = Field(description="Share of each domain in the reporting documents: AP of chance.")
     domains: tuple[DomainFiring, ...]
     index: tuple[KindIndex, ...]
+    by_document: tuple[str, ...] = Field(
+        default=(), description="Domains with too few sources to split: their documents were split one by one."
+    )
     controlled_spans: Share | None = Field(default=None, description="Share of spans that the control keeps.")
 
 

@@ -3,8 +3,9 @@
 On the side of activations: excess kurtosis over all spans, from the atlas; Gini [Hurley and Rickard 0811.4706],
 Treves-Rolls [Rolls and Tovee 1995] and Hoyer of the activation above zero, from the atlas's held-back spans, which are
 stored whole. On the side of outputs: the paper's excess kurtosis over the vocabulary (``lm.outputs``). Of a gated MLP's
-neuron the side of its longer tail is the one that fires. Medians and trimmed means, for a mean is driven by outliers; the
-intervals resample whole clusters, a Rosetta neuron together with its other.
+neuron the side of its longer tail is the one that fires. Medians and trimmed means, for a mean is driven by outliers. Neurons of
+a layer are alike, so the intervals are of a bootstrap in two stages: layers are drawn, and in each drawn layer pairs of a Rosetta
+neuron and its other. Of fewer than three layers, pairs alone are drawn, and the interval knows nothing of other layers.
 
 On the side of text: how alike the contexts are in which a neuron is strongest (``coherence``).
 
@@ -13,7 +14,7 @@ Cost: a sort of each shown neuron's held-back values, and n-grams of its context
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from scipy.stats import trim_mean
@@ -25,6 +26,7 @@ from curator.scaling.controls import active_fraction, pole, same_activity
 from curator.scaling.parts import Centre, Contrast, Interval, Measure, Rule, Selectivity
 
 _RESAMPLED = 1000
+_FEWEST_LAYERS = 3
 _TAIL = 0.1
 _BLOCK = 256
 
@@ -59,8 +61,9 @@ def selectivity(
         others=len(np.unique(others)),
         unmatched=int((~kept).sum()),
         spans=int(atlas["held_NV"].shape[1]),
+        layers=len(np.unique(atlas.layer_of[rosetta])),
         contrasts=tuple(
-            contrast(measure, mine[measure][rows], theirs[measure][rows], seed)
+            contrast(measure, mine[measure][rows], theirs[measure][rows], seed, layer_R=atlas.layer_of[rosetta][rows])
             for measure, rows in compared
             if rows.any()
         ),
@@ -89,12 +92,13 @@ def panel(
     return found
 
 
-def contrast(measure: Measure, mine_R: np.ndarray, theirs_R: np.ndarray, seed: int = 0) -> Contrast:
-    """One measure's comparison; ``theirs_R[i]`` is the neuron that was matched with ``mine_R[i]``."""
-    generator = np.random.default_rng(seed)
-    rows_BR = generator.integers(len(mine_R), size=(_RESAMPLED, len(mine_R)))
-    a_B, b_B = np.median(mine_R[rows_BR], axis=1), np.median(theirs_R[rows_BR], axis=1)
-    delta_B = np.asarray([cliffs_delta(mine_R[row], theirs_R[row]) for row in rows_BR])
+def contrast(
+    measure: Measure, mine_R: np.ndarray, theirs_R: np.ndarray, seed: int = 0, *, layer_R: np.ndarray | None = None
+) -> Contrast:
+    """One measure's comparison; ``theirs_R[i]`` was matched with ``mine_R[i]``, both of layer ``layer_R[i]``."""
+    drawn = [(mine_R[rows], theirs_R[rows]) for rows in _resampled(len(mine_R), layer_R, seed)]
+    a_B, b_B = (np.asarray([np.median(pair[side]) for pair in drawn]) for side in (0, 1))
+    delta_B = np.asarray([cliffs_delta(*pair) for pair in drawn])
     return Contrast(
         measure=measure,
         rosetta=centre(mine_R),
@@ -106,6 +110,19 @@ def contrast(measure: Measure, mine_R: np.ndarray, theirs_R: np.ndarray, seed: i
         cliffs_delta=cliffs_delta(mine_R, theirs_R),
         delta_interval=interval(delta_B),
     )
+
+
+def _resampled(pairs: int, layer_R: np.ndarray | None, seed: int) -> Iterator[np.ndarray]:
+    """Rows of each replicate: layers with replacement and pairs within each of them, or pairs alone of too few layers."""
+    generator = np.random.default_rng(seed)
+    size_L = np.zeros(0, np.int64) if layer_R is None else np.unique(layer_R, return_counts=True)[1]
+    if layer_R is None or len(size_L) < _FEWEST_LAYERS:
+        yield from generator.integers(pairs, size=(_RESAMPLED, pairs))
+        return
+    by_layer_R, first_L = np.argsort(layer_R, kind="stable"), np.cumsum(size_L) - size_L
+    for layers_L in generator.integers(len(size_L), size=(_RESAMPLED, len(size_L))):
+        first_r, size_r = (np.repeat(of_L[layers_L], size_L[layers_L]) for of_L in (first_L, size_L))
+        yield by_layer_R[first_r + (generator.random(len(size_r)) * size_r).astype(np.int64)]
 
 
 def cliffs_delta(first: np.ndarray, second: np.ndarray) -> float:

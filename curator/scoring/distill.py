@@ -1,6 +1,7 @@
 """Makes a prefilter from a sample that the full scorer has scored, and says how much of what it keeps would be lost.
 
-The sample is cut in two by a hash of the sources, so that no work lies in both. On one part a ridge regression learns, from
+The sample is cut in two by a hash of the sources, so that no work lies in both, or of the documents where there are too few
+sources for that (``text/splits``). On one part a ridge regression learns, from
 hashed byte n-grams, how far a document's score is from the cutoff (squashed, for far is far), with both sides weighed alike. On
 the other part, among the documents that the full scorer would keep, the prefilter's cutoff is the highest at which the lower
 confidence bound of recall reaches what is wanted: the bound needs 299 kept documents for 0.99 with 95 %.
@@ -13,6 +14,7 @@ n-grams of at most 8,000 documents (4,096 bytes each). It needs the documents of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from curator.scoring.prefilter import Prefilter
 from curator.settings import PrefilterSettings, Settings
 from curator.text.gram_counts import gram_counts
 from curator.text.ngrams import folded
+from curator.text.splits import split_units
 
 _ITERATIONS = 40
 _MIN_KEPT = 16
@@ -76,7 +79,8 @@ def distilled_prefilter(
         (document, result) for document, result in zip(documents, results, strict=True) if isinstance(result, tuple)
     ]
     texts = [document.text for document, _ in scored]
-    fits_D = _fit_part([document.source or document.id for document, _ in scored], settings)
+    units = split_units([replace(document, domain="") for document, _ in scored])
+    fits_D = _fit_part(units.names, settings)
     features = _features([texts[place] for place in np.flatnonzero(fits_D)], settings)
     found: list[tuple[np.ndarray, float, PrefilterReport]] = []
     calibrating = [texts[place] for place in np.flatnonzero(~fits_D)]
@@ -91,7 +95,11 @@ def distilled_prefilter(
         np.stack([weights for weights, _, _ in found]),
         tuple(own for _, own, _ in found),
         scorer_etag,
-        {"settings": settings.model_dump(), "targets": [report.model_dump() for *_, report in found]},
+        {
+            "settings": settings.model_dump(),
+            "split_by": "document" if units.by_document else "source",
+            "targets": [report.model_dump() for *_, report in found],
+        },
     )
 
 
@@ -112,11 +120,11 @@ def safe_cutoff(probabilities_D: np.ndarray, fraction: float, confidence: float 
     return float(np.sort(probabilities_D)[documents - rank])
 
 
-def _fit_part(sources: Sequence[str], settings: PrefilterSettings) -> np.ndarray:
-    """Which documents the weights are learned from: those of the sources with the lowest hashes."""
-    place_D = np.asarray([fingerprint.unit_interval("prefilter", str(settings.seed), source) for source in sources])
-    wanted = min(settings.fit_documents, int(settings.fit_share * len(sources)))
-    return place_D < np.sort(place_D)[wanted] if wanted else np.zeros(len(sources), bool)
+def _fit_part(units: Sequence[str], settings: PrefilterSettings) -> np.ndarray:
+    """Which documents the weights are learned from: those of the units with the lowest hashes."""
+    place_D = np.asarray([fingerprint.unit_interval("prefilter", str(settings.seed), unit) for unit in units])
+    wanted = min(settings.fit_documents, int(settings.fit_share * len(units)))
+    return place_D < np.sort(place_D)[wanted] if wanted else np.zeros(len(units), bool)
 
 
 def _wanted(scores: Sequence[Score], cutoff: float) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,8 @@
 
 A batch of documents becomes features by one truncated forward pass, whatever the number of target domains; for each target the
 features become a score by the set's method and a probability by its calibration, and the neurons that raised the score most are
-named beside it. A document without a scored token becomes a Rejection and harms no other. Cost: see ``neuronset.features``;
+named beside it. A document without a scored token, or of which an activation is not finite, becomes a Rejection and harms no
+other. Cost: see ``neuronset.features``;
 give it some thousand documents at a time, for batches are made of what comes together. It does not know thresholds, files or
 the wire.
 """
@@ -145,7 +146,7 @@ class NeuronSetScorer:
         targets: Sequence[_Target],
     ) -> list[TargetResult]:
         """The results of all documents from the features of the valid ones."""
-        readable_V = np.isfinite(features.values_DfK[:, 0, 0])
+        readable_V = np.asarray(np.isfinite(features.values_DfK).all(axis=(1, 2)))
         readable = [document.text for document, good in zip(valid, readable_V.tolist(), strict=True) if good]
         wording = any(target.method_name == "blended" for target in targets)
         z_RF = self._set.evidence(features.values_DfK[readable_V], readable, wording=wording)
@@ -185,8 +186,13 @@ def _results_of_valid(
         if readable:
             yield next(scored)
         else:
-            detail = f"the text is too short: {int(tokens)} scored tokens"
-            yield Rejection(document.id, RejectReason.NO_SPANS, detail)
+            yield _unreadable(document.id, int(tokens))
+
+
+def _unreadable(document_id: str, tokens: int) -> Rejection:
+    if tokens:
+        return Rejection(document_id, RejectReason.SCORING_FAILED, "the model's activations are not finite")
+    return Rejection(document_id, RejectReason.NO_SPANS, "the text is too short: 0 scored tokens")
 
 
 def resolved_targets(neuron_set: NeuronSet, domain: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from curator.text.formats import Record, read_file, read_jsonl
 from curator.text.hub import open_hub
 from curator.text.places import Place, find_places
 from curator.text.rows import SourceOptions
-from curator.text.splits import Split, split_of
+from curator.text.splits import Split, SplitReader
 from curator.text.tally import SourceTally, tally
 from curator.text.uris import Scheme, SourceUri, parse_uri
 
@@ -54,8 +54,9 @@ def open_sources(uris: Iterable[str], options: SourceOptions = _DEFAULT_OPTIONS)
 
 def only_records_of(records: Iterator[Record], split: Split) -> Iterator[Record]:
     """Documents of one split; a rejected record belongs to no split and is reported under each."""
+    found = SplitReader()
     for record in records:
-        if isinstance(record, Rejection) or split_of(record.source or record.id) is split:
+        if isinstance(record, Rejection) or found(record) is split:
             yield record
 
 

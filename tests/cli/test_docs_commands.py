@@ -46,7 +46,7 @@ def test_the_example_of_the_reports_json_runs(tmp_path: Path, monkeypatch: pytes
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text(), re.DOTALL)
     report = write_report(ReportInputs(target_domain="law", model=ModelRef(name="anchor")), tmp_path / "report")
     stored = json.loads(report.json.read_text())
-    stored["inputs"]["neuron_set"] = [{"matches": []}]
+    stored["inputs"]["neuron_set"] = [{"matches": [], "domains": {}}]
     report.json.write_text(json.dumps(stored))
     monkeypatch.chdir(tmp_path)
     names: dict[str, dict[str, object]] = {}

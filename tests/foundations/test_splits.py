@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.records import Document
-from curator.text.splits import Split, only_split, split_of
+from curator.text.splits import Split, only_split, split_of, split_units
 
 
 def test_the_split_of_a_source_never_changes() -> None:
@@ -42,3 +44,58 @@ def test_the_splits_partition_documents_and_never_cut_a_source(pairs: list[tuple
 def test_a_document_without_a_source_is_placed_by_its_id() -> None:
     document = Document("some id", "text")
     assert list(only_split([document], split_of("some id"))) == [document]
+
+
+def test_a_thousand_documents_of_one_source_raise_a_doubt_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    documents = [Document(str(number), "text", source="c4") for number in range(2_100)]
+    with caplog.at_level(logging.WARNING):
+        assert len(list(only_split(documents, split_of("c4")))) == 2_100
+    assert [record.getMessage() for record in caplog.records if "'c4'" in record.getMessage()] == [
+        "the first 1000 documents have the source 'c4', which lies in the split train as a whole: name a field with the work "
+        "that each was cut from, or none that exists, as source_field"
+    ]
+
+
+def test_documents_of_many_sources_or_of_none_raise_no_doubt(caplog: pytest.LogCaptureFixture) -> None:
+    bare = [Document(str(number), "text") for number in range(1_100)]
+    mixed = [Document(str(number), "text", source=f"book {number % 2}") for number in range(1_100)]
+    with caplog.at_level(logging.WARNING):
+        assert [*only_split(bare, Split.POOL), *only_split(mixed, Split.POOL)]
+    assert not caplog.records
+
+
+def _of(domain: str, sources: list[str]) -> list[Document]:
+    return [Document(f"{domain}-{number}", "text", domain, source) for number, source in enumerate(sources)]
+
+
+def test_a_source_that_names_a_data_set_is_split_by_document() -> None:
+    documents = _of("web", ["c4"] * 60) + _of("law", [f"case {number // 2}" for number in range(60)])
+    units = split_units(documents)
+    assert units.by_document == ("web",)
+    assert units.names == tuple(document.id for document in documents[:60]) + tuple(
+        document.source for document in documents[60:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sources", "apart"),
+    [
+        ([f"set {number % 6}" for number in range(600)], True),  # six data sets
+        ([f"book {number % 23}" for number in range(46)], True),
+        ([f"book {number % 24}" for number in range(48)], False),
+        ([f"book {number}" for number in range(8)], False),  # each its own: a split by document is the same
+        ([f"book {number // 2}" for number in range(9)], False),  # by document there would be hardly more units
+        (["c4"] * 51 + [f"book {number}" for number in range(49)], True),
+        (["c4"] * 50 + [f"book {number}" for number in range(50)], False),
+        ([""] * 50, False),  # no source is known: documents are units already, and no work is cut
+    ],
+)
+def test_sources_are_kept_whole_where_there_are_enough_to_split(sources: list[str], apart: bool) -> None:
+    assert split_units(_of("web", sources)).by_document == (("web",) if apart else ())
+
+
+def test_the_units_of_a_split_do_not_depend_on_the_order_of_the_documents() -> None:
+    documents = _of("web", ["c4"] * 40) + _of("law", [f"case {number}" for number in range(40)])
+    there, back = split_units(documents), split_units(documents[::-1])
+    assert there.names == back.names[::-1]
+    assert there.by_document == back.by_document

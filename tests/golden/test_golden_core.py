@@ -3,7 +3,7 @@
 import numpy as np
 
 from curator.atlas.spankeys import SpanKeys, _mixed
-from curator.neuronset.select import part_of
+from curator.neuronset.parts import part_of
 from curator.records import Document
 from curator.rosetta.null import q_values
 from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings

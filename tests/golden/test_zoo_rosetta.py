@@ -7,7 +7,7 @@ import pytest
 
 from curator.atlas.domains import auroc_N
 from curator.neuronset.identify import ModelChoice, Silent, atlas_of
-from curator.neuronset.select import Part, document_parts
+from curator.neuronset.parts import Part, document_parts
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
 from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
 from curator.text.probe import ProbeSpec, build_probe

@@ -9,8 +9,8 @@ from curator.errors import ConfigError
 from curator.neuronset.artifact import NeuronSet, load_neuron_set, save_neuron_set
 from curator.neuronset.depth import depth_table, variant_depths
 from curator.neuronset.features import document_features
+from curator.neuronset.parts import Part, document_parts
 from curator.neuronset.scorers import fit_linear, fit_signature
-from curator.neuronset.select import Part, document_parts
 from tests.atlas.core_world import make_atlas, make_backbone, make_corpus
 from tests.neuronset.made_set import SET_SETTINGS, TARGETS, make_set
 

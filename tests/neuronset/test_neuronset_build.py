@@ -6,11 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curator import fingerprint
+from curator.atlas.spankeys import SpanKeys
 from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, FingerprintError
 from curator.neuronset.artifact import NeuronSet, load_neuron_set, save_neuron_set
-from curator.neuronset.build import build_neuron_set
+from curator.neuronset.build import build_neuron_set, documents_read
+from curator.neuronset.measures import reported_auroc
+from curator.neuronset.parts import document_parts
+from curator.neuronset.token_identity import controlled_values
+from curator.records import NeuronId
 from curator.settings import MatchSettings
-from tests.atlas.core_world import make_backbone, make_corpus
+from tests.atlas.core_world import SETTINGS, make_backbone, make_corpus
 from tests.neuronset.made_set import SET_SETTINGS, TARGETS, make_rosetta, make_set
 
 FILES = ("manifest.json", "neuronset.safetensors", "signatures.faiss")
@@ -52,6 +58,54 @@ def test_every_neuron_has_its_evidence(world: Path) -> None:
         )
     assert made.manifest.certificate < 1e-5
     assert made.manifest.rosetta_counts["paper"] >= len(neurons)
+
+
+def test_every_neuron_says_what_is_left_of_it_without_the_words(world: Path) -> None:
+    made = make_set(world)
+    evidence = [one for neuron in made.manifest.neurons for one in neuron.targets.values()]
+    assert all(one.auroc_controlled is not None and 0 <= one.auroc_controlled <= 1 for one in evidence)
+    plain, controlled = (
+        np.mean([abs((getattr(one, name) or 0.5) - 0.5) for one in evidence])
+        for name in ("auroc_report", "auroc_controlled")
+    )
+    assert controlled < plain - 0.1, "these domains differ in their words alone"
+
+
+def test_the_control_is_of_the_neuron_it_stands_beside(world: Path) -> None:
+    made, atlas = make_set(world), make_rosetta("gpt2", world).anchor
+    parts_D = document_parts(atlas, SET_SETTINGS)
+    keys = SpanKeys(make_corpus(), SETTINGS)
+    for neuron in made.manifest.neurons[::5]:
+        wanted = np.asarray([atlas.index(NeuronId.parse(neuron.id))])
+        mean_D1 = controlled_values(make_backbone("gpt2", world), keys, wanted, np.asarray([neuron.sign])).mean_Dn
+        for target, found in neuron.targets.items():
+            assert found.auroc_controlled == pytest.approx(reported_auroc(atlas, mean_D1, parts_D, target)[0])
+
+
+def test_the_control_can_be_left_out_and_then_the_text_is_read_once(world: Path) -> None:
+    settings, read = SET_SETTINGS.model_copy(update={"control_token_identity": False}), list[int]()
+    made = build_neuron_set(
+        make_backbone("gpt2", world), make_rosetta("gpt2", world), make_corpus(), ["digits"],
+        name="tiny", settings=settings, match_settings=MatchSettings(), progress=read.append,
+    )  # fmt: skip
+    assert all(neuron.targets["digits"].auroc_controlled is None for neuron in made.manifest.neurons)
+    assert read[-1] == documents_read(make_corpus(), settings) == len(make_corpus().documents)
+    assert documents_read(make_corpus(), SET_SETTINGS) == 2 * read[-1]
+
+
+def test_a_set_made_before_these_measures_is_still_read(world: Path, tmp_path: Path) -> None:
+    save_neuron_set(make_set(world), tmp_path / "set")
+    place = tmp_path / "set" / "manifest.json"
+    stored = json.loads(place.read_text())
+    for neuron in stored["neurons"]:
+        for found in neuron["targets"].values():
+            for name in ("mutual_information_report", "auroc_controlled", "contexts"):
+                del found[name]
+    del stored["split_by_document"], stored["settings"]["control_token_identity"], stored["etag"]
+    place.write_text(json.dumps({**stored, "etag": fingerprint.of_json(stored)}))
+    old = load_neuron_set(tmp_path / "set")
+    assert old.manifest.split_by_document == ()
+    assert all(one.auroc_controlled is None for neuron in old.manifest.neurons for one in neuron.targets.values())
 
 
 def test_two_builds_are_equal(world: Path, tmp_path: Path) -> None:

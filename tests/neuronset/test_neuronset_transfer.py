@@ -13,8 +13,8 @@ from curator.errors import ConfigError, FingerprintError, InsufficientDataError
 from curator.neuronset.artifact import NeuronSet, load_neuron_set, save_neuron_set
 from curator.neuronset.calibrate import Calibration, carried_calibration
 from curator.neuronset.partners import Partners, _assigned, best_match_q
+from curator.neuronset.parts import Part, part_of
 from curator.neuronset.scorers import Linear, follow_linear, follow_single
-from curator.neuronset.select import Part, part_of
 from curator.neuronset.transfer import SourceScores, carry_neuron_set, source_scores
 from curator.records import Document, Score
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons

@@ -1,13 +1,16 @@
 """The three scorers on made-up features, and their calibration."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from curator.neuronset.artifact import best_method
-from curator.neuronset.calibrate import fit_calibration, operating_points, reliability
+from curator.neuronset.calibrate import _platt, fit_calibration, operating_points, reliability
 from curator.neuronset.scorers import (
     Blended,
     Linear,
@@ -18,7 +21,7 @@ from curator.neuronset.scorers import (
     fit_signature,
     fit_single,
 )
-from curator.settings import NeuronSetSettings
+from curator.settings import CalibrationKind, NeuronSetSettings
 
 SETTINGS = NeuronSetSettings()
 NEURONS, POINTING = 10, (0, 4, 7)
@@ -175,6 +178,34 @@ def test_calibrated_probabilities_are_right_on_unseen_documents(documents: int) 
             assert entry["observed"] == pytest.approx(entry["predicted"], abs=0.1)
     assert roc_auc_score(positive, calibration(scores)) == pytest.approx(roc_auc_score(positive, scores), abs=0.01)
     assert np.isnan(calibration(np.asarray([np.nan]))).all()
+
+
+@pytest.mark.parametrize(("inside", "outside", "gap"), [(30, 300, 2), (30, 300, 8), (100, 1000, 20), (15, 100, 4)])
+def test_a_platt_calibration_is_its_curve_and_not_a_coarse_polygon(inside: int, outside: int, gap: float) -> None:
+    generator = np.random.default_rng(0)
+    positive = np.arange(inside + outside) < inside
+    scores = 40 + 3 * (generator.standard_normal(inside + outside) + gap * positive)
+    slope, offset = _platt(scores, positive)
+    grid = np.linspace(scores.min() - 5, scores.max() + 5, 5_000)
+    exact = np.clip(expit(slope * grid + offset), 1e-4, 1 - 1e-4)
+    np.testing.assert_allclose(fit_calibration(scores, positive)(grid), exact, atol=2e-4)
+
+
+def test_platts_smoothed_targets_bound_what_a_score_that_parts_all_documents_may_claim() -> None:
+    positive = np.arange(50) < 10
+    probability = fit_calibration(np.where(positive, 5.0, -5.0), positive)(np.asarray([-5.0, 5.0]))
+    np.testing.assert_allclose(probability, [1 / 42, 11 / 12], atol=1e-3)  # (0 + 1)/(40 + 2) and (10 + 1)/(10 + 2)
+
+
+def test_how_scores_become_probabilities_can_be_asked_for() -> None:
+    generator = np.random.default_rng(2)
+    for documents in (60, 2_000):
+        positive = generator.random(documents) < 0.5
+        scores = generator.standard_normal(documents) + positive
+        for kind in get_args(CalibrationKind)[1:]:
+            found = fit_calibration(scores, positive, kind)
+            assert found.kind == kind
+            assert (np.diff(found(np.linspace(-6, 6, 200))) >= 0).all()
 
 
 def test_operating_points_count_what_a_threshold_keeps() -> None:

@@ -22,6 +22,7 @@ from curator.report.inputs import (
 from curator.report.parts import (
     Context,
     DomainHistogram,
+    DomainMeasures,
     NeuronEffect,
     NeuronEntry,
     PeerMatch,
@@ -120,6 +121,18 @@ def invented_neuron(number: int, contexts: tuple[Context, ...] | None = None) ->
         auroc_report=max(0.0, 0.9725 - 0.00045 * number),
         ap_report=max(0.0, 0.88 - 0.0004 * number),
         d_prime_report=2.5,
+        mutual_information_report=0.415,
+        counted_contexts=9,
+        domains={
+            domain: DomainMeasures(
+                auroc=0.97 - 0.1 * d,
+                average_precision=0.88 - 0.1 * d,
+                d_prime=2.5 - 1.5 * d,
+                mutual_information=0.41,
+                normalized_fire=3.25,
+            )
+            for d, domain in enumerate(DOMAINS)
+        },
         normalized_fire=3.25,
         specialisation=0.5 + 0.0002 * number,
         matches=(

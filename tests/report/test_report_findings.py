@@ -57,6 +57,23 @@ def test_the_headline_admits_what_was_not_measured(bare: ReportInputs):
     assert all("not measured" in sentence for sentence in find(bare).headline)
 
 
+def test_a_split_by_document_becomes_a_doubt(inputs: ReportInputs):
+    assert "both sides" not in all_doubts(inputs)
+    said = all_doubts(inputs.model_copy(update={"split_by_document": ("legal", "prose")}))
+    assert "legal and prose: too few sources" in said and "passages of one source may lie on both sides" in said
+
+
+def test_the_doubt_about_tokens_has_numbers_where_token_identity_was_controlled_for(inputs: ReportInputs):
+    assert "token identity was not controlled for" in all_doubts(inputs)
+    plain, controlled = (0.9, 0.2, 0.8), (0.7, 0.4, 0.5)  # the second speaks against: turned, 0.8 and 0.6
+    neurons = tuple(
+        neuron.model_copy(update={"auroc_report": one, "auroc_controlled": two})
+        for neuron, one, two in zip(inputs.neuron_set, plain, controlled, strict=True)
+    )
+    said = all_doubts(inputs.model_copy(update={"neuron_set": neurons}))
+    assert "median AUROC is 0.60 in place of 0.80" in said and "was not controlled for" not in said
+
+
 def test_few_sizes_become_a_doubt(inputs: ReportInputs):
     assert inputs.study is not None
     assert "Not enough sizes" not in all_doubts(inputs)

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from curator.neuronset.depth import depth_table
 from curator.neuronset.identify import Identified
-from curator.neuronset.select import Part, part_of
+from curator.neuronset.parts import Part, part_of
 from curator.records import NeuronId, Score
 from curator.report.page import load_report
 from curator.reporting import THRESHOLD, write_neuron_set_report
@@ -82,6 +82,12 @@ def test_quality_and_histograms_come_from_the_atlas(made: Any, world: Path):
         truth = domain[reported] == entry.domain
         assert entry.auroc_report == pytest.approx(roc_auc_score(truth, values[reported]), abs=1e-6)
         assert entry.ap_report == pytest.approx(average_precision_score(truth, values[reported]), abs=1e-6)
+        assert set(entry.domains) == set(domain)
+        for name, found in entry.domains.items():
+            assert found.auroc == pytest.approx(roc_auc_score(domain[reported] == name, values[reported]), abs=1e-6)
+            assert 0 <= found.mutual_information <= 1
+        assert entry.mutual_information_report == pytest.approx(entry.domains[entry.domain].mutual_information)
+        assert entry.counted_contexts is not None and entry.counted_contexts <= SETTINGS.top_contexts
         z = (
             entry.sign
             * (atlas["document_mean_DN"][:, index].astype(float) - atlas["mean"][index])

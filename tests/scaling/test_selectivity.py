@@ -112,6 +112,31 @@ def test_a_planted_difference_is_found_with_its_sign_and_none_is_not():
     assert alike.delta_interval[0] < 0 < alike.delta_interval[1] and alike.cliffs_delta == pytest.approx(0, abs=1e-12)
 
 
+def _draws_of_layers(shift: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Six layers of 20 pairs; the difference is one of the layer more than of the pair."""
+    generator, layer = np.random.default_rng(seed), np.repeat(np.arange(6), 20)
+    own = generator.standard_normal(6)[layer] + shift
+    return own + 0.3 * generator.standard_normal(120), 0.3 * generator.standard_normal(120), layer
+
+
+def test_the_interval_covers_a_difference_that_layers_have_in_common():
+    """Pairs of a layer are no independent witnesses: drawn alone they cover the truth in half of the cases."""
+    covered, alone = 0, 0
+    for seed in range(60):
+        mine, theirs, layer = _draws_of_layers(1.0, seed)
+        for clustered in (True, False):
+            found = contrast("gini", mine, theirs, seed, layer_R=layer if clustered else None).interval
+            hit = found[0] < 1.0 < found[1]
+            covered, alone = covered + (hit and clustered), alone + (hit and not clustered)
+    assert covered >= 48 and alone < 36
+
+
+def test_pairs_alone_are_drawn_of_fewer_than_three_layers():
+    mine, theirs, layer = _draws_of_layers(1.0, 0)
+    assert contrast("gini", mine, theirs, layer_R=layer % 2) == contrast("gini", mine, theirs)
+    assert contrast("gini", mine, theirs, layer_R=layer % 3) != contrast("gini", mine, theirs)
+
+
 def test_an_outlier_moves_the_mean_and_neither_median_nor_trimmed_mean():
     plain, struck = np.arange(30.0), np.r_[np.arange(29.0), 1e6]
     one, other = (contrast("excess_kurtosis", side, plain).rosetta for side in (plain, struck))

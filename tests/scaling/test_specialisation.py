@@ -7,7 +7,7 @@ import pytest
 
 from curator.atlas.domains import auroc_N
 from curator.atlas.store import Atlas, AtlasManifest, DocumentEntry
-from curator.neuronset.select import Part, document_parts
+from curator.neuronset.parts import Part, document_parts
 from curator.scaling.parts import DomainFiring, Kind, Specialisation
 from curator.scaling.specialisation import specialisation
 from curator.settings import NeuronSetSettings

@@ -97,6 +97,15 @@ def test_what_the_full_scorer_would_keep_passes_as_often_as_promised() -> None:
     assert report["kept"] >= 16
 
 
+def test_a_sample_of_one_data_set_is_cut_in_two_all_the_same() -> None:
+    """Dolma and RedPajama say the data set where a source should stand; all documents used to calibrate and none to fit."""
+    documents = [replace(document, source="c4") for document in _documents(1500)]
+    report = train_cascade(ByDigits(), documents, CUTOFFS, SETTINGS).prefilter.report
+    assert report["split_by"] == "document"
+    assert report["targets"][0]["documents"] == 1500 - SETTINGS.fit_documents
+    assert _trained().prefilter.report["split_by"] == "source"
+
+
 def test_a_promise_of_recall_is_broken_no_more_often_than_stated() -> None:
     """Scores that the text does not tell: the cutoff then is a quantile, and its recall is known."""
     generator, broken = np.random.default_rng(3), 0

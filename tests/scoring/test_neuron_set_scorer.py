@@ -1,6 +1,7 @@
 """Scoring documents on a neuron set: one result each, in order, whatever stands beside them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from curator.errors import ConfigError, FingerprintError
 from curator.lm.backbone import load_backbone
 from curator.neuronset.artifact import MethodName
+from curator.neuronset.features import DocumentFeatures, document_features
 from curator.neuronset.scorers import METHODS
 from curator.records import Rejection, RejectReason, Score
 from curator.scoring.scorer import NeuronSetScorer
@@ -29,6 +31,21 @@ def test_unseen_documents_of_the_target_score_higher(world: Path, method: Method
     positive = [document.domain == "digits" for document in documents]
     assert roc_auc_score(positive, values[:, 0]) > 0.95
     assert ((values[:, 1] > 0) & (values[:, 1] < 1)).all()
+
+
+def test_one_activation_that_is_not_finite_rejects_its_document_alone(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*args: Any, **options: Any) -> DocumentFeatures:
+        found = document_features(*args, **options)
+        found.values_DfK[1, 2, -1] = np.inf  # not the first feature of the first neuron
+        return found
+
+    monkeypatch.setattr("curator.scoring.scorer.document_features", damaged)
+    first, second, third = make_scorer(world).score(unseen(3))
+    assert isinstance(first, Score) and isinstance(third, Score)
+    assert isinstance(second, Rejection)
+    assert (second.reason, second.detail) == (RejectReason.SCORING_FAILED, "the model's activations are not finite")
 
 
 def test_there_is_one_result_for_each_document_in_order(world: Path) -> None:

@@ -8,6 +8,7 @@
   const LENGTHS = "0123456789abcdefghijklmnopqrstuvwxyz";
   const LEVELS = "abcdefghijklmnopq"; // -8 to 8 standard deviations; "." was not scored
   const KINDS = [["top", "Where it is strongest"], ["middle", "Half as strong"], ["near zero", "Where it is silent"]];
+  const DOMAIN_HEADS = [["domain", ""], ["AUROC", "r"], ["AP", "r"], ["d\u2032", "r"], ["bits", "r"], ["NormalizedFire", "r"]];
   const byId = (id) => document.getElementById(id);
 
   // ---- small helpers -------------------------------------------------------------------------------------------------
@@ -59,7 +60,7 @@
 
   const high = (name) => (a, b) => (b[name] ?? -Infinity) - (a[name] ?? -Infinity) || a.place - b.place;
   const ORDERS = {
-    auroc: high("auroc"), ap: high("ap"), rho: high("rho"), specialisation: high("specialisation"),
+    auroc: high("auroc"), controlled: high("controlled"), ap: high("ap"), rho: high("rho"), specialisation: high("specialisation"),
     q: (a, b) => (a.q ?? Infinity) - (b.q ?? Infinity) || a.place - b.place,
     name: (a, b) => a.layer - b.layer || a.unit - b.unit,
   };
@@ -136,7 +137,7 @@
     const expanded = open.has(neuron.id);
     const button = make("button", { type: "button", class: "open", "aria-expanded": String(expanded),
       "aria-controls": expanded ? detailId(neuron) : null, "data-neuron": neuron.id }, neuron.id);
-    const cells = [["auroc", ""], ["ap", "wide"], ["rho", ""], ["q", ""], ["specialisation", "wide"]]
+    const cells = [["auroc", ""], ["controlled", "wide"], ["ap", "wide"], ["rho", ""], ["q", ""], ["specialisation", "wide"]]
       .map(([name, kind]) => make("td", { class: `r ${kind}` }, shown(neuron[name], name === "q" ? 4 : 3)));
     const strict = make("td", { class: "wide" }, neuron.strict ? make("span", { class: "tag chosen" }, "strict") : "");
     const row = make("tr", { class: expanded ? "opened" : null }, make("th", { scope: "row" }, button),
@@ -146,7 +147,7 @@
 
   function detailOf(neuron) {
     const article = make("article", { "aria-label": `Evidence for ${neuron.id}` }, ...evidence(neuron));
-    return make("tr", { class: "detail", id: detailId(neuron) }, make("td", { colspan: "8" }, article));
+    return make("tr", { class: "detail", id: detailId(neuron) }, make("td", { colspan: "9" }, article));
   }
 
   // ---- the evidence of one neuron ------------------------------------------------------------------------------------
@@ -155,7 +156,11 @@
     const found = evidenceOf(neuron.place);
     const means = found.sign < 0 ? "It is read with its sign turned: what is called high here is low in the model. " : "";
     const measures = [["AUROC where it was chosen", shown(found.choose)], ["AUROC where it is reported", shown(neuron.auroc)],
-      ["d\u2032", shown(found.dprime, 2)], ["NormalizedFire", shown(found.fire, 2)]];
+      ["AUROC, words aside", shown(neuron.controlled)], ["d\u2032", shown(found.dprime, 2)],
+      ["mutual information, bits", shown(found.bits)], ["NormalizedFire", shown(found.fire, 2)],
+      ["strongest contexts counted", shown(found.counted, 0)]];
+    const domains = (found.domains ?? []).map(([name, ...row]) =>
+      [name, ...row.map((value, column) => shown(value, column === 2 || column === 4 ? 2 : 3))]);
     const partners = found.matches.map(([peer, name, rho, low, top, q]) => [peer, name, shown(rho), interval(rho, low, top),
       shown(q, 4)]);
     const heads = [["peer", ""], ["neuron", ""], ["\u03c1", "r"], ["95% interval, from 0 to 1", ""], ["q", "r"]];
@@ -163,7 +168,8 @@
       make("div", { class: "side even" },
         make("div", {}, make("h3", {}, "Its partners in the peers"), table("Mutual nearest neighbours", heads, partners),
           table(`How it tells ${neuron.domain}`, [["measure", ""], ["value", "r"]], measures)),
-        make("div", {}, make("h3", {}, "Documents by its activation"), ...histogram(neuron, found.histogram))),
+        make("div", {}, make("h3", {}, "Documents by its activation"), ...histogram(neuron, found.histogram),
+          ...(domains.length ? [table("How it tells every domain", DOMAIN_HEADS, domains)] : []))),
       ...(found.contexts.length ? [legend(means)] : []),
       ...KINDS.flatMap(([kind, title]) => contexts(title, found.contexts.filter((context) => context[0] === kind))),
     ];

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curator.atlas.spankeys import SpanKeys
-from curator.scaling.identity import controlled_values
+from curator.neuronset.token_identity import controlled_values
 from curator.text.segmentation import universal_spans
 from tests.atlas.core_world import SETTINGS, make_backbone, make_corpus, raw_spans
 
