@@ -5,7 +5,7 @@ verified on held-back spans, or by whatever ``Verify`` the caller has; a pair is
 over all layers. No model is run. Ties go to the lower (layer, unit). With gated MLPs the rank is by |ρ| and the sign is kept.
 
 Signatures and held values may be memory maps: both are read in blocks of rows, and whatever would grow with the models stays
-under ``memory_bytes``, but for the candidate pairs themselves (about 400 bytes each, 2 m a neuron). Cost: the candidate
+under ``memory_bytes``, but for the candidate pairs themselves (about 200 bytes each, 2 m a neuron). Cost: the candidate
 search, 2 m N V multiplications to verify. It does not know chance: see ``null``.
 """
 

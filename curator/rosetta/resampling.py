@@ -8,7 +8,7 @@ same sets to the neuron.
 
 With F folds the spread is too small by about sqrt(1 - 1/F), and a replicate holds fewer different documents than the
 corpus, so that its counts are biased as those of a smaller corpus are: look at their spread, centred on the estimate. Cost:
-a replicate is the decision without the search, about 0.1 s for each table of 100,000 candidate pairs; the sums take 40 F
+a replicate is the decision without the search, about 0.1 s for each table of 100,000 candidate pairs; the sums take 8 F
 bytes a pair for one table at a time. It does not know what sizes or fits are.
 """
 
