@@ -117,8 +117,8 @@ class _CandidateSums:
             nothing = [
                 np.zeros((len(side), len(self._count_F))) for side in (self._order_P, self.wanted_A, self.wanted_B)
             ]
-            sums = (nothing[0], *nothing[1:], *nothing[1:])
-            return PairSums(*sums, self._left_P, self._right_P, self._count_F, certificate=0.0)
+            xy, x, y = nothing
+            return PairSums(xy, x, y, x, y, self._left_P, self._right_P, self._count_F, certificate=0.0)
         xy_PF = np.empty((len(self._order_P), len(self._count_F)))
         xy_PF[self._order_P] = self._xy_FP.T.cpu().numpy()
         (x, xx), (y, yy) = self._a.powers(), self._b.powers()

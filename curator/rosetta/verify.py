@@ -57,7 +57,8 @@ class PairSums:
                 ([part.right for part in parts], [part.y for part in parts]),
             )
         )
-        return cls(*together, left, right, parts[0].count_F, max(part.certificate for part in parts))
+        worst = max(part.certificate for part in parts)
+        return cls(*together, left=left, right=right, count_F=parts[0].count_F, certificate=worst)
 
     @property
     def _sums(self) -> tuple[np.ndarray, ...]:
@@ -78,8 +79,8 @@ class PairSums:
 
     def resampled(self, weight_F: np.ndarray) -> PairSums:
         """The sums as if each fold stood in the corpus as many times as its weight says, (F,) of whole or other numbers."""
-        weighted = (part * weight_F for part in self._sums)
-        return PairSums(*weighted, self.left, self.right, self.count_F * weight_F, self.certificate)
+        xy, x, y, xx, yy = (part * weight_F for part in self._sums)
+        return replace(self, xy=xy, x=x, y=y, xx=xx, yy=yy, count_F=self.count_F * weight_F)
 
     def jackknife_error(self) -> np.ndarray:
         """Delete-one-fold standard error of ρ, (P,) [Efron and Stein 1981]; infinite where fewer than two folds hold spans."""
