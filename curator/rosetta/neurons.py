@@ -126,17 +126,32 @@ def find_rosetta_neurons(
     the safe side.
 
     ``memory_bytes`` bounds the arrays that would grow with the models (see ``matching``); results do not depend on it. Raises
-    ConfigError without a peer or with too small a budget, FingerprintError when atlases are not comparable, StorageError when
-    rotated values find no room on the disk.
+    ConfigError without a peer, with one model under two names or with too small a budget, FingerprintError when atlases are not
+    comparable, StorageError when rotated values find no room on the disk.
     """
     if not peers:
         raise ConfigError("Rosetta neurons are those that other models share; name at least one peer model.")
+    require_different([(one.manifest.model, one.manifest.model_fingerprint) for one in (anchor, *peers)])
     matched = []
     for peer in peers:
         if on_stage:
             on_stage(peer.manifest.model)
         matched.append(match_peer(anchor, peer, settings, matcher=matcher, memory_bytes=memory_bytes))
     return rosetta_of(anchor, matched, settings, memory_bytes=memory_bytes)
+
+
+def require_different(models: Sequence[tuple[str, str]]) -> None:
+    """Raise ConfigError when two of some models, (name, fingerprint), have the same configuration and weights.
+
+    A model agrees with itself on every neuron, whatever it is called.
+    """
+    known: dict[str, str] = {}
+    for name, content in models:
+        if content in known:
+            raise ConfigError(
+                f"{name} is {known[content]} itself, weight for weight; match models that were trained independently."
+            )
+        known[content] = name
 
 
 def rosetta_of(

@@ -29,7 +29,7 @@ from curator.rosetta.matching import (
     true_view,
     verified_pairs,
 )
-from curator.rosetta.neurons import PeerMatch, judged
+from curator.rosetta.neurons import PeerMatch, judged, require_different
 from curator.rosetta.null import deranged_views, rotated_views
 from curator.rosetta.pairwise import MEMORY_BYTES
 from curator.rosetta.verify import even_folds
@@ -78,6 +78,7 @@ def peer_draws(
 ) -> Draws:
     """Match the anchor with a peer on the corpus and on every replicate. Raises as ``match_peer`` does."""
     require_comparable(anchor, peer)
+    require_different([(one.manifest.model, one.manifest.model_fingerprint) for one in (anchor, peer)])
     absolute = ranks_by_magnitude(anchor, peer, settings)
 
     def verified(views: tuple[View, View]) -> Verified:
