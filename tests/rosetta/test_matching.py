@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from curator.rosetta.matching import MatchTable, View, match_views, mutual_nearest
+from curator.rosetta.matching import MatchTable, View, candidate_pairs, match_views, mutual_nearest
 from curator.rosetta.verify import pair_sums
 from curator.settings import MatchSettings
 from tests.rosetta.planted import FOLDS, HELD, all_pairs_mutual, fold_V, planted, standardised
@@ -114,6 +114,21 @@ def test_copies_of_one_neuron_match_once_and_always_the_same() -> None:
     table = _match(first, View(signature, held, second.alive))
     assert table.second[table.first == 3].tolist() == [12]
     assert table.margin[table.first == 3] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_margin_of_a_neuron_without_a_runner_up_is_its_strength() -> None:
+    first, second, _ = planted([(0, 0)], (3, 1), 0.8, seed=7)
+    table = _match(first, second)
+    np.testing.assert_array_equal(table.margin, table.rho)
+
+
+def test_candidates_of_one_direction_are_those_that_the_first_model_proposes() -> None:
+    first, second, _ = planted(PAIRS, SIZES, 0.4, seed=8)
+    wanted = MatchSettings(candidates=2)
+    both, _ = candidate_pairs(first, second, wanted, False)
+    forward, _ = candidate_pairs(first, second, wanted, False, forward_only=True)
+    assert np.bincount(forward[:, 0], minlength=SIZES[0]).tolist() == [2] * SIZES[0]
+    assert set(map(tuple, forward.tolist())) < set(map(tuple, both.tolist()))
 
 
 def test_rows_are_ordered_and_two_runs_are_equal() -> None:
