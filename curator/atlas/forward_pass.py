@@ -221,7 +221,8 @@ class _Pass:
         if not step.closes:
             return
         layer = self.state.layers[place]
-        if not bool(torch.isfinite(layer.power_4U).all()):
+        seen = (layer.power_4U, layer.document_DU, layer.low_U, layer.high_U)  # powers are without held-back spans
+        if not all(bool(torch.isfinite(values).all()) for values in seen):
             raise ModelError(
                 f"{self.backbone.name} computes values that are not finite in layer {place}, on one of the documents from "
                 f"{self.header.documents[step.chunk.documents[0]].id!r} on; check its weights, or load it with "

@@ -8,6 +8,9 @@ places are numbered in that order too: those of a fold stand side by side.
 
 For the null, every document also has a decoy identity: that of another document of the same domain, the same fold and similar
 length. Spans hashed under it keep their position, so a decoy match shares position and domain, not content (SCIENCE 4.6a).
+A document that is shorter than its partner leaves the partner's last places empty: a decoy has a value on some 50 to 75 % of
+the held-back places, and whoever correlates it must count those alone. Its signature lacks the same spans and thus makes
+correlations look smaller; it proposes candidates and decides nothing.
 Cost: O(spans) integer operations, vectorised; in memory a few numbers a document. It does not know any model.
 """
 

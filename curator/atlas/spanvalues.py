@@ -6,7 +6,8 @@ windows, same skipped tokens and spans), or those of a pair of tokenizers: the b
 with the unweighted mean of tokens [S, section 4.1]. A span that no scored token covers is absent; of two models only the spans
 that both cover are given. A model of which only some neurons are wanted computes nothing above the deepest of them.
 
-Cost: the forward pass, and 4 bytes for each neuron and span of a group. It does not know what the values are used for.
+Cost: the forward pass, and 4 bytes for each neuron and span of a group; of a batch one layer is in memory at a time. It does
+not know what the values are used for.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Literal
 
 import numpy as np
 import torch
 
-from curator.atlas.pooling import Overlaps, bags, window_overlaps
+from curator.atlas.pooling import Bags, Overlaps, bags, window_overlaps
 from curator.atlas.spankeys import SpanKeys
 from curator.errors import ConfigError, ModelError
 from curator.lm.backbone import Backbone
@@ -70,6 +71,15 @@ class Reading:
             self.backbone.sites[number].layer: (self.wanted_N[layer_N == number] - edges[number]).tolist()
             for number in np.unique(layer_N)
         }
+
+    @cached_property
+    def columns(self) -> dict[int, slice]:
+        """Where each read layer's neurons stand among the N."""
+        sizes = {site.layer: site.width for site in self.backbone.sites}
+        if self.wanted_N is not None:
+            sizes = {layer: len(units) for layer, units in self.units.items()}
+        edges = np.cumsum([0, *sizes.values()]).tolist()
+        return {layer: slice(*edge) for layer, edge in zip(sizes, pairwise(edges), strict=True)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,7 +236,8 @@ def _values(reading: Reading, tapped: Tapped, read: _Read, row_G: np.ndarray) ->
     backbone = reading.backbone
     rows = int(row_G.max(initial=-1)) + 1
     table_KN = torch.empty(rows, reading.neurons, dtype=torch.float32, device=backbone.device)
-    budget = max(256, min(_BATCH_TOKENS, _BATCH_BYTES // (4 * reading.neurons)))
+    budget = max(256, min(_BATCH_TOKENS, _BATCH_BYTES // (4 * max(site.width for site in backbone.sites))))
+    columns = reading.columns
     with torch.no_grad():
         for batch in micro_batches(read.found, budget):
             row, token, weight = _placed(batch, read, row_G)
@@ -234,10 +245,15 @@ def _values(reading: Reading, tapped: Tapped, read: _Read, row_G: np.ndarray) ->
                 continue
             places, local = np.unique(row, return_inverse=True)
             pooled = bags(local, token, weight, len(places), backbone.device)
-            activations = tapped.run(batch.input_ids)
-            tokens = (activations[layer].flatten(0, 1).float() for layer in tapped.layers)
-            columns = [pooled.to(values.device).sum(values).to(backbone.device) for values in tokens]
-            table_KN[torch.from_numpy(places).to(backbone.device)] = torch.cat(columns, dim=1)
+            places_K = torch.from_numpy(places).to(backbone.device)
+
+            def consume(
+                layer: int, values_BTU: torch.Tensor, pooled: Bags = pooled, places_K: torch.Tensor = places_K
+            ) -> None:
+                mine = pooled.to(values_BTU.device).sum(values_BTU.flatten(0, 1).float())
+                table_KN[places_K, columns[layer]] = mine.to(backbone.device)
+
+            tapped.run(batch.input_ids, consume=consume)
     if not bool(torch.isfinite(table_KN).all()):
         raise ModelError(f"{backbone.name} has activations that are not finite; load it in float32 or bfloat16.")
     return table_KN

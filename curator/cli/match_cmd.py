@@ -98,6 +98,7 @@ def match(
             dials.match,
             on_stage=lambda _: reporter.advance(next(done)),
             matcher=matcher_for(mode, places, [first, *others], corpus, source, dials.match),
+            same_spans=mode != "shared",
         )
         pairs = pair_rows(found)
         write_pairs(found, pairs, dials, json_file=json_file, parquet=parquet)

@@ -2,7 +2,8 @@
 
 ``sketch`` runs no model. The others run anchor and peer over the probe corpus again: ``second-pass`` verifies the sketch's
 candidates on every span, ``exact`` correlates all pairs, ``shared`` does so over the spans between boundaries that both
-tokenizers share [S, section 4.1]. The nulls are the sketch's in every mode. Models must be named as models: a folder of an
+tokenizers share [S, section 4.1]. The nulls are the sketch's in every mode, and over universal spans; to ``shared`` they say
+nothing, so it has no q-values and no strict set. Models must be named as models: a folder of an
 atlas says what was run, not where it is.
 """
 

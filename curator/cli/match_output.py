@@ -28,8 +28,8 @@ class Pair:
 
     ``rho`` is verified, ``sketch_rho`` the signatures' estimate; ``standard_error`` is None where too few folds hold spans;
     ``margin`` is to the anchor neuron's runner-up, ``hubness`` how many anchor neurons have this partner as their best,
-    ``excess`` the anchor neuron's correlation above the rotated null. ``paper``, ``strict`` and ``universal`` say which sets
-    the anchor's neuron is in.
+    ``excess`` the anchor neuron's correlation above the rotated null; ``q`` and it are None where chance was not measured over
+    the same spans. ``paper``, ``strict`` and ``universal`` say which sets the anchor's neuron is in.
     """
 
     anchor_neuron: str
@@ -37,11 +37,11 @@ class Pair:
     peer_neuron: str
     rho: float
     standard_error: float | None
-    q: float
+    q: float | None
     margin: float
     hubness: int
     sketch_rho: float
-    excess: float
+    excess: float | None
     replicated: bool
     paper: bool
     strict: bool
@@ -55,24 +55,28 @@ def pair_rows(found: RosettaNeurons) -> list[Pair]:
     for peer in found.peers:
         table, model = peer.matches, peer.peer.manifest.model
         for row in range(len(table)):
-            neuron, error = int(table.first[row]), float(table.error[row])
+            neuron = int(table.first[row])
             rows.append(
                 Pair(
                     anchor_neuron=str(found.anchor.neuron(neuron)),
                     peer=model,
                     peer_neuron=str(peer.peer.neuron(int(table.second[row]))),
                     rho=float(table.rho[row]),
-                    standard_error=error if math.isfinite(error) else None,
-                    q=float(peer.q[row]),
+                    standard_error=_finite(table.error[row]),
+                    q=_finite(peer.q[row]),
                     margin=float(table.margin[row]),
                     hubness=int(table.hubness[row]),
                     sketch_rho=float(table.sketch_rho[row]),
-                    excess=float(peer.excess[neuron]),
+                    excess=_finite(peer.excess[neuron]),
                     replicated=bool(table.replicated[row]),
                     **{rule: neuron in members[rule] for rule in ("paper", "strict", "universal")},
                 )
             )
     return rows
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def summary(found: RosettaNeurons) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 from curator import fingerprint
 from curator.errors import ConfigError, ModelError
 from curator.lm.batching import start_tokens
+from curator.lm.causality import require_causal
 from curator.lm.families import MlpSite, locate_mlps, text_config_of
 from curator.lm.memory import free_memory, is_out_of_memory
 from curator.lm.shape import (
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 MAX_TOKENS = 2048
 UNTRAINED = "untrained:"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+_NO_PLACE = {"meta": "holds no numbers", "mps": "has no float64, in which sums are kept"}
 _SHARD_ADVICE = "load it with --device sharded, or in a smaller --dtype"
 
 
@@ -131,7 +133,7 @@ def load_backbone(
 
     Raises:
         ModelNotFoundError: no such model or revision, or not in the cache while offline.
-        ArchitectureError: its MLP neurons cannot be located.
+        ArchitectureError: its MLP neurons cannot be located, or a token's depend on the tokens after it.
         ModelError: no safetensors, no fast tokenizer, weights missing, unreadable or too large for the device.
         MissingExtraError: ``sharded`` is wanted and accelerate is not installed.
         ConfigError: an unknown device or type, or an untrained model that is to be sharded.
@@ -161,7 +163,9 @@ def load_backbone(
         advice = "use a smaller --dtype, or a machine with more memory" if sharded else _SHARD_ADVICE
         raise ModelError(f"{name} does not fit into the memory of {device} ({reason(error)}); {advice}.") from error
     sites = locate_mlps(model)
-    _check_vocabulary(model, tokenizer, name)
+    vocabulary = _check_vocabulary(model, tokenizer, name)
+    entry, longest = input_device(model) if sharded else place, _window(model, tokenizer, max_tokens)
+    require_causal(model, sites, name, device=entry, max_tokens=longest, vocabulary=vocabulary)
     backbone = Backbone(
         name=name if untrained is None else f"{UNTRAINED}{name}",
         revision=commit or content,
@@ -171,9 +175,9 @@ def load_backbone(
         tokenizer=tokenizer,
         sites=sites,
         hidden_size=int(getattr(text_config_of(model), "hidden_size")),  # noqa: B009 - the config's type declares no fields
-        max_tokens=_window(model, tokenizer, max_tokens),
+        max_tokens=longest,
         start_tokens=start_tokens(tokenizer),
-        device=input_device(model) if sharded else place,
+        device=entry,
         dtype=computing,
         site_devices=site_devices(sites) if sharded else (),
     )
@@ -203,6 +207,8 @@ def computing_device(device: str) -> torch.device:
         place = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"{device!r} is no torch device; use auto, cpu, cuda, cuda:0 or sharded.") from error
+    if place.type in _NO_PLACE:
+        raise ConfigError(f"The device {device} {_NO_PLACE[place.type]}; use auto, cpu, cuda, cuda:0 or sharded.")
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"The device {device} is wanted and torch sees no CUDA; use cpu or install a CUDA torch.")
     return place
@@ -305,16 +311,21 @@ def _check_offsets(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
         raise ModelError(f"The tokenizer of {name} finds no token in plain text; use the tokenizer.json it came with.")
 
 
-def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, name: str) -> None:
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, name: str) -> int:
+    """The number of tokens that text can become. Raises ModelError where the model has no row for some of them."""
     rows = cast(nn.Embedding, model.get_input_embeddings()).weight.shape[0]
     vocabulary = tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False)
     if vocabulary > rows:
         raise ModelError(
             f"The tokenizer of {name} has {vocabulary} tokens and the model {rows}; they do not belong together."
         )
+    return vocabulary
 
 
 def _window(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, cap: int) -> int:
-    positions = getattr(text_config_of(model), "max_position_embeddings", None)
-    limits = [cap, tokenizer.model_max_length, positions]
+    config = text_config_of(model)
+    positions = [
+        getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len")
+    ]  # the other is MPT's
+    limits = [cap, tokenizer.model_max_length, *positions]
     return min(int(limit) for limit in limits if isinstance(limit, int | float) and limit > 0)

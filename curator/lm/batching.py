@@ -9,8 +9,11 @@ budget of 2,048 and 12 % at 16,384, in batches of 16 as they come 44 %.
 
 Byte ranges are half-open positions in the text's UTF-8 form. A byte-level tokenizer may cut inside one character; each of
 those tokens then covers the whole character, because tokenizers report characters. Some tokenizers leave a word's leading
-space out of its range. Cost: tokenising, about 1 MB of text a second and core. It does not know what is computed with the
-batches, and it holds the windows of all given texts in memory (28 bytes a token): give it a slice of a long stream.
+space out of its range. A control token that a document spells out (``<s>``, ``<|endoftext|>``) is read as the characters that
+it is: as the token itself it would tell the model that a text begins, and any document could say so.
+
+Cost: tokenising, about 1 MB of text a second and core. It does not know what is computed with the batches, and it holds the
+windows of all given texts in memory (28 bytes a token): give it a slice of a long stream.
 """
 
 from __future__ import annotations
@@ -70,7 +73,7 @@ class MicroBatch:
 
 def start_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     """The special tokens that the tokenizer puts before a text by default; empty for GPT-2 and Pythia."""
-    encoded = tokenizer("a", return_special_tokens_mask=True)
+    encoded = tokenizer("a", return_special_tokens_mask=True, split_special_tokens=True)
     plain = list(encoded["special_tokens_mask"]).index(0)
     return tuple(encoded["input_ids"][:plain])
 
@@ -109,6 +112,7 @@ def windows(
         truncation=False,
         return_offsets_mapping=True,
         return_attention_mask=False,
+        split_special_tokens=True,
         verbose=False,
     )
     found: list[Window] = []

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -34,7 +34,8 @@ _EXPERTS = re.compile(r"(^|\.)(experts|block_sparse_moe)$")
 class Family:
     """Module paths of one architecture: ``layers`` from the base model, the others from one layer.
 
-    ``gate`` equal to ``up`` says that one map of double width computes both, the gate in the first half of its rows.
+    ``gate`` equal to ``up`` says that one map of double width computes both, the gate in the first half of its rows. ``after``
+    is a norm between the MLP and the residual stream, whose gain is its weight, or one more in ``gain_from_one``.
     """
 
     layers: str
@@ -42,10 +43,14 @@ class Family:
     up: str
     activation: str
     gate: str | None = None
+    after: str | None = None
+    gain_from_one: bool = False
 
 
 _LLAMA_LIKE = Family("layers", "mlp.down_proj", "mlp.up_proj", "mlp.act_fn", gate="mlp.gate_proj")
 _PHI3_LIKE = Family("layers", "mlp.down_proj", "mlp.gate_up_proj", "mlp.activation_fn", gate="mlp.gate_up_proj")
+_OLMO2_LIKE = replace(_LLAMA_LIKE, after="post_feedforward_layernorm")
+_GEMMA2_LIKE = replace(_OLMO2_LIKE, gain_from_one=True)
 _GPT2_LIKE = Family("h", "mlp.c_proj", "mlp.c_fc", "mlp.act")
 _GPTJ_LIKE = Family("h", "mlp.fc_out", "mlp.fc_in", "mlp.act")
 
@@ -63,24 +68,32 @@ FAMILIES: dict[str, Family] = {
     "phi": Family("layers", "mlp.fc2", "mlp.fc1", "mlp.activation_fn"),
     "phi3": _PHI3_LIKE,
     "glm": _PHI3_LIKE,
-    "glm4": _PHI3_LIKE,
+    "glm4": replace(_PHI3_LIKE, after="post_mlp_layernorm"),
     "nemotron": Family("layers", "mlp.down_proj", "mlp.up_proj", "mlp.act_fn"),
-    "gemma3": Family(
-        "language_model.layers", "mlp.down_proj", "mlp.up_proj", "mlp.act_fn", gate="mlp.gate_proj"
+    "mpt": Family("blocks", "ffn.down_proj", "ffn.up_proj", "ffn.act"),
+    "gemma2": _GEMMA2_LIKE,
+    "gemma3_text": _GEMMA2_LIKE,
+    "gemma3": replace(
+        _GEMMA2_LIKE, layers="language_model.layers"
     ),  # gemma-3-4b and larger, which carry a vision tower
+    "olmo2": _OLMO2_LIKE,
+    "olmo3": _OLMO2_LIKE,
+    "exaone4": _OLMO2_LIKE,
 } | dict.fromkeys(
     (
         "cohere",
+        "cohere2",
         "gemma",
-        "gemma2",
-        "gemma3_text",
         "granite",
+        "granite_swa",
+        "helium",
         "llama",
+        "ministral3",
         "mistral",
         "olmo",
-        "olmo2",
         "qwen2",
         "qwen3",
+        "seed_oss",
         "smollm3",
         "stablelm",
     ),
@@ -94,7 +107,8 @@ class MlpSite:
 
     ``up``, ``gate`` and ``activation`` allow single neurons to be computed from the MLP's input; they are None where the site
     was found by structure, for shapes do not say in which order an unknown architecture applies them. Where one fused map
-    computes both branches, ``gate`` is ``up`` and the gate comes first.
+    computes both branches, ``gate`` is ``up`` and the gate comes first. ``after`` is the norm that the MLP's output goes
+    through before it is added to the residual stream; None where there is none, or the site was found by structure.
     """
 
     layer: int
@@ -104,6 +118,8 @@ class MlpSite:
     up: nn.Module | None = None
     gate: nn.Module | None = None
     activation: Activation | None = None
+    after: nn.Module | None = None
+    gain_from_one: bool = False
 
     @property
     def fused(self) -> bool:
@@ -176,6 +192,8 @@ def _site(layer: nn.Module, index: int, family: Family) -> MlpSite:
         up=layer.get_submodule(family.up),
         gate=layer.get_submodule(family.gate) if family.gate else None,
         activation=layer.get_submodule(family.activation),
+        after=layer.get_submodule(family.after) if family.after else None,
+        gain_from_one=family.gain_from_one,
     )
 
 

@@ -1,13 +1,14 @@
 """What a neuron writes towards: how far its output direction singles out tokens of the vocabulary [S, section 5].
 
 For neuron u the paper takes cos(W_out[u], W_U[v]) over all tokens v and the excess kurtosis of these: high when a few
-tokens stand out. W_out[u] is the neuron's column of the down projection, W_U the unembedding as it is stored: a head of its
-own where the checkpoint has one, else the input embeddings. As in the paper the gain of the final norm is left out; where
-an OPT model projects its residual stream before the head, so is the column. Rows that no token of the tokenizer has are
-padding and left out.
+tokens stand out. W_out[u] is the neuron's column of the down projection, times the gain of a norm that follows the MLP
+(Gemma 2 and 3, OLMo 2 and 3, GLM-4, EXAONE 4; what such a norm divides by turns no direction). W_U is the unembedding as it
+is stored: a head of its own where the checkpoint has one, else the input embeddings. As in the paper the gain of the final
+norm is left out; where an OPT model projects its residual stream before the head, so is the column. Rows that no token of
+the tokenizer has are padding and left out.
 
-Cost: neurons x tokens x width multiplications, no text is read. It does not know activations: a neuron may be selective in
-what it reads and not in what it writes, and the other way round.
+Cost: neurons x tokens x width multiplications, no text is read; in memory the unembedding in float32. It does not know
+activations: a neuron may be selective in what it reads and not in what it writes, and the other way round.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ def vocabulary_kurtosis(backbone: Backbone, unembedding_VH: torch.Tensor, wanted
     ``wanted_N`` are flat indices, counted layer by layer as in an atlas. Raises ModelError when weights are not in memory.
     """
     tokens_HV = functional.normalize(unembedding_VH.float(), dim=1).T
-    columns_NH = functional.normalize(_columns(backbone, wanted_N).float(), dim=1)
-    parts = [_excess_kurtosis(block_BH @ tokens_HV) for block_BH in columns_NH.split(_BLOCK)]
-    return torch.cat(parts).cpu().numpy() if parts else np.zeros(0)
+    kurtosis_N = np.zeros(len(wanted_N))
+    for start in range(0, len(wanted_N), _BLOCK):
+        columns_BH = functional.normalize(_columns(backbone, wanted_N[start : start + _BLOCK]), dim=1)
+        kurtosis_N[start : start + _BLOCK] = _excess_kurtosis(columns_BH @ tokens_HV).cpu().numpy()
+    return kurtosis_N
 
 
 def unembedding(backbone: Backbone, name: str, revision: str | None = None) -> torch.Tensor:
@@ -73,14 +76,24 @@ def _columns(backbone: Backbone, wanted_N: np.ndarray) -> torch.Tensor:
     for number in np.unique(site_N):
         mine = np.flatnonzero(site_N == number)
         units = torch.from_numpy(np.asarray(wanted_N)[mine] - edges[number])
-        written_UH = _in_memory(_written(backbone.sites[number]), backbone.name)
-        rows[torch.from_numpy(mine)] = written_UH[units.to(written_UH.device)].float().to(backbone.device)
+        site = backbone.sites[number]
+        written_UH = _in_memory(_written(site), backbone.name)
+        chosen_RH = written_UH[units.to(written_UH.device)].float()
+        rows[torch.from_numpy(mine)] = (chosen_RH * _gain(site, backbone.name)).to(backbone.device)
     project = getattr(getattr(backbone.model, "decoder", None), "project_out", None)
     return rows if project is None else functional.linear(rows, project.weight.float())
 
 
+def _gain(site: MlpSite, name: str) -> torch.Tensor | float:
+    """What the norm after the MLP multiplies each of its outputs by, (H,); 1 without one."""
+    if site.after is None:
+        return 1.0
+    weight_H = _in_memory(cast(torch.Tensor, site.after.weight), name).float()
+    return 1.0 + weight_H if site.gain_from_one else weight_H
+
+
 def _written(site: MlpSite) -> torch.Tensor:
-    """What each neuron of a layer adds to the residual stream, (U, H)."""
+    """What each neuron of a layer makes the MLP put out, (U, H)."""
     weight = cast(torch.Tensor, site.down.weight)
     return weight if isinstance(site.down, Conv1D) else weight.T
 

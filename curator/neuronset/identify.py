@@ -24,7 +24,7 @@ from curator.lm.backbone import Backbone, load_backbone, model_fingerprint
 from curator.neuronset.artifact import NeuronSet
 from curator.neuronset.build import build_neuron_set, documents_read
 from curator.neuronset.workers import build_with_workers
-from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
+from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons, require_different
 from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
 from curator.text.probe import ProbeCorpus
 from curator.zoo.catalog import PREFIX, resolve_model
@@ -146,7 +146,8 @@ def identify(
     """Find the anchor's Rosetta neurons across the peers and make a neuron set for the target domains.
 
     ``atlases`` is the folder where atlases are kept; ``workers`` processes make each that is missing. Raises ConfigError
-    without a peer or for a target that is no domain of the corpus, and what loading, building and choosing raise.
+    without a peer, for one model named twice or for a target that is no domain of the corpus, and what loading, building and
+    choosing raise.
     """
     reporter = reporter or Silent()
     _check_request(anchor, peers, corpus, targets)
@@ -222,8 +223,6 @@ def _check_request(
 ) -> None:
     if not peers:
         raise ConfigError("Rosetta neurons need at least one peer model to match; name one with --peer.")
-    if anchor in peers:
-        raise ConfigError(f"{anchor.name} is both anchor and peer; match it with independently trained models.")
     unknown = [target for target in targets if target not in corpus.domains]
     if unknown or not targets:
         raise ConfigError(
@@ -231,3 +230,4 @@ def _check_request(
         )
     if len(corpus.domains) < 2:
         raise ConfigError("The probe corpus has one domain only; add others, for a filter needs something to reject.")
+    require_different([(model.shown, model.fingerprint()) for model in (anchor, *peers)])

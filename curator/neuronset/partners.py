@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from curator.rosetta.matching import MatchTable, match_views, ranks_by_magnitude, true_view
+from curator.rosetta.matching import MatchTable, ranks_by_magnitude, true_view, verified_pairs
 from curator.rosetta.neurons import PeerMatch, RosettaNeurons
 from curator.rosetta.null import q_values
 from curator.settings import MatchSettings, TransferSettings
@@ -79,13 +79,18 @@ def _candidates(wanted_K: np.ndarray, shared: RosettaNeurons, settings: MatchSet
 
 
 def _near(wanted_K: np.ndarray, shared: RosettaNeurons, settings: MatchSettings, absolute: bool) -> MatchTable:
-    """All candidates of the wanted neurons: a matching in which the rest of the anchor does not take part."""
+    """All candidates of the wanted neurons: a matching in which the rest of the anchor does not take part.
+
+    The other model's neurons propose none, for each of them would name neurons of the set, however far off.
+    """
     anchor, other = shared.anchor, shared.peers[0].peer
     view = true_view(anchor)
     alive = np.zeros_like(view.alive)
     alive[wanted_K] = view.alive[wanted_K]
     wide = settings.model_copy(update={"neighbours": settings.candidates})
-    return match_views(replace(view, alive=alive), true_view(other), anchor["held_fold_V"], wide, absolute)
+    views = (replace(view, alive=alive), true_view(other))
+    found = verified_pairs(*views, anchor["held_fold_V"], wide, absolute, forward_only=True)
+    return found.matched(wide, absolute)
 
 
 def best_match_q(peer: PeerMatch, alive: np.ndarray, strength_P: np.ndarray) -> np.ndarray:

@@ -74,6 +74,7 @@ def transfer(
     scores = source_scores(source, backbone, corpus, progress=reporter.advance)
     del backbone
     second, backbone = atlas_of(to, corpus, atlas_settings, atlases, reporter)
+    _require_another(source, backbone)
     reporter.stage("matching neurons")
     shared = find_rosetta_neurons(first, [second], match_settings)
     reporter.stage(f"carrying {source.manifest.name} to {to.name}", len(corpus.documents))
@@ -149,13 +150,17 @@ def carry_neuron_set(
     return NeuronSet(manifest, arrays, unsaved_etag(manifest, arrays))
 
 
+def _require_another(source: NeuronSet, backbone: Backbone) -> None:
+    if backbone.fingerprint == source.manifest.model_fingerprint:
+        raise ConfigError(f"The neuron set {source.manifest.name!r} is of {backbone.name} already; name another model.")
+
+
 def _require_one_world(source: NeuronSet, shared: RosettaNeurons, backbone: Backbone, corpus: ProbeCorpus) -> None:
     manifest, first = source.manifest, shared.anchor.manifest
     if len(shared.peers) != 1:
         raise ConfigError("A set is carried to one model at a time; match its model with that model alone.")
     second = shared.peers[0].peer.manifest
-    if backbone.fingerprint == manifest.model_fingerprint:
-        raise ConfigError(f"The neuron set {manifest.name!r} is of {backbone.name} already; name another model.")
+    _require_another(source, backbone)
     for what, expected, given in (
         (f"atlas of {first.model}", manifest.model_fingerprint, first.model_fingerprint),
         (f"atlas of {second.model}", backbone.fingerprint, second.model_fingerprint),

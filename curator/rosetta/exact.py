@@ -27,7 +27,7 @@ from curator.lm.backbone import Backbone
 from curator.rosetta.matching import MEMORY_BYTES, MatchTable, View, tabulate
 from curator.rosetta.pairwise import row_blocks
 from curator.rosetta.products import BlockProducts
-from curator.rosetta.verify import PairSums, filled
+from curator.rosetta.verify import PairSums, covered, filled
 from curator.settings import AtlasSettings, MatchSettings
 from curator.text.probe import ProbeCorpus
 
@@ -84,17 +84,18 @@ def exact_views(
 ) -> MatchTable:
     """The same among all pairs of living neurons of two views, over their held-back spans: no model is run.
 
-    An uncovered span counts as the mean, as it does where candidates are verified.
+    Only over those that both views cover, as where candidates are verified.
     """
     shape = (len(first.held_NV), len(second.held_NV))
+    alive = (np.asarray(first.alive), np.asarray(second.alive))
+    covered_V = covered(first.held_NV, np.flatnonzero(alive[0])) & covered(second.held_NV, np.flatnonzero(alive[1]))
 
     def tiles(rows_R: np.ndarray) -> Iterator[Tile]:
         for fold in range(settings.folds):
-            columns = np.flatnonzero(fold_V == fold)
+            columns = np.flatnonzero((fold_V == fold) & covered_V)
             if len(columns):
                 yield fold, _held(first.held_NV, rows_R, columns), _held(second.held_NV, np.arange(shape[1]), columns)
 
-    alive = (np.asarray(first.alive), np.asarray(second.alive))
     return all_pairs(tiles, shape, settings, match, absolute, memory_bytes=memory_bytes, alive=alive)
 
 
@@ -155,5 +156,5 @@ def _blocks(shape: tuple[int, int], folds: int, memory_bytes: int) -> list[np.nd
 
 
 def _held(held_NV: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> torch.Tensor:
-    """Some held-back values of consecutive neurons, (K, R) float32; an uncovered one is 0, the mean."""
+    """Some held-back values of consecutive neurons, (K, R) float32."""
     return torch.from_numpy(filled(held_NV[rows[0] : rows[-1] + 1][:, columns])).T

@@ -3,7 +3,8 @@
 Three kinds. ``flat`` compares with everything and is exact. ``ivf`` looks into the lists of the nearest centroids (k-means on a
 seeded sample); ``hnsw`` walks a graph, which one thread builds, for several would insert in a race. ``auto`` is flat on a GPU,
 and on a CPU up to ``FLAT_UP_TO`` neurons. Signatures are read in blocks and indexed in shards that fit the memory budget; the
-lists of ``ivf`` keep their centroids over all shards, so sharding changes no candidate. With ``absolute`` a query goes both ways.
+lists of ``ivf`` keep their centroids over all shards, so sharding changes no candidate; a budget that does not hold the whole
+training sample makes it smaller, and where it gets thin the lists fewer. With ``absolute`` a query goes both ways.
 
 Measured on two models of 4,608 neurons, d = 2,048: the nearest neighbour is found by flat always, by ivf in 99.0 % of all cases
 and 99.8 % of those above 0.3, by hnsw in 100 %; hnsw costs 15 times flat there, and needs everything in memory.
@@ -30,7 +31,7 @@ to cost 9.5 times a row of the product. Lists pay once a query looks into far fe
 _QUERIES = 1024
 _FEWEST_QUERIES = 32  # below 20, FAISS leaves the matrix product for loops that round differently
 _SHARD_ROWS = 1024
-_POINTS_PER_LIST = 32
+_POINTS_PER_LIST, _FEWEST_POINTS_PER_LIST = 32, 16
 _HNSW_LINKS, _HNSW_CONSTRUCTION, _HNSW_SEARCH = 32, 128, 512
 
 
@@ -81,7 +82,7 @@ def nearest(
     """The ``wanted`` nearest rows of ``searched`` for every query, by inner product or its absolute value.
 
     Rows must have length one. Ties are broken by the lower index. Raises ConfigError when the budget does not hold what the
-    kind of index needs: for ``hnsw`` everything at once, for the others a shard.
+    kind of index needs: for ``hnsw`` everything at once, for the others a row.
     """
     chosen = resolved(kind, len(searched))
     wanted = min(wanted, len(searched))
@@ -165,11 +166,14 @@ class _Lists:
 
     @classmethod
     def trained(cls, rows: Rows, seed: int, memory_bytes: int) -> _Lists:
-        """About 4 √N lists by k-means on a sample drawn by ``seed``; a query looks into 64 and one in 32 of them."""
+        """About 4 √N lists by k-means on a sample drawn by ``seed``; a query looks into 64 and one in 32 of them.
+
+        The sample is 32 neurons a list, or what fits the budget; with fewer than 16 a list there are fewer lists.
+        """
         lists = max(1, min(len(rows) // 8, round(4 * len(rows) ** 0.5)))
-        size = min(len(rows), _POINTS_PER_LIST * lists)
-        if size > rows_that_fit(memory_bytes, 4 * rows.width):
-            raise ConfigError(f"The memory budget does not hold the {size} neurons that train ivf; raise memory_bytes.")
+        size = min(len(rows), _POINTS_PER_LIST * lists, rows_that_fit(memory_bytes, 4 * rows.width))
+        if size < min(len(rows), _FEWEST_POINTS_PER_LIST * lists):
+            lists = max(1, size // _FEWEST_POINTS_PER_LIST)
         sample = np.sort(np.random.default_rng(seed).choice(len(rows), size, replace=False))
         points = np.concatenate([rows.block(int(row), int(row) + 1) for row in sample])
         centroids = faiss.IndexFlatIP(rows.width)

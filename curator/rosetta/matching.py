@@ -5,7 +5,7 @@ verified on held-back spans, or by whatever ``Verify`` the caller has; a pair is
 over all layers. No model is run. Ties go to the lower (layer, unit). With gated MLPs the rank is by |ρ| and the sign is kept.
 
 Signatures and held values may be memory maps: both are read in blocks of rows, and whatever would grow with the models stays
-under ``memory_bytes``, but for the candidate pairs themselves (about 400 bytes each, 2 m a neuron). Cost: the candidate
+under ``memory_bytes``, but for the candidate pairs themselves (about 200 bytes each, 2 m a neuron). Cost: the candidate
 search, 2 m N V multiplications to verify. It does not know chance: see ``null``.
 """
 
@@ -55,7 +55,8 @@ class MatchTable:
     """Matches of model A with model B, one row each, ordered by A's neuron.
 
     ``first`` and ``second`` (M,) int64 flat neuron indices; ``rho`` the verified correlation (signed), ``error`` its jackknife
-    standard error, ``sketch_rho`` the signatures' estimate, ``margin`` |ρ| minus that of A's runner-up, ``hubness`` how many
+    standard error, ``sketch_rho`` the signatures' estimate, ``margin`` the strength minus that of A's runner-up (minus 0 where
+    A's neuron has no other candidate), ``hubness`` how many
     neurons of A have this neuron of B as their best, ``replicated`` whether the pair is mutual in both halves of the folds.
     ``strongest`` (N_A,) is the best strength of every neuron of A over its candidates, 0 for the dead. ``even_half``
     and ``odd_half`` are the neurons of A with a mutual partner in the even and in the odd folds alone, sorted.
@@ -162,10 +163,13 @@ def verified_pairs(
     absolute: bool,
     *,
     verify: Verify | None = None,
+    forward_only: bool = False,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Verified:
-    """Candidates and their sums, before anything is decided. Arguments and errors as ``match_views``."""
-    pairs_P2, sketch_rho = candidate_pairs(first, second, settings, absolute, memory_bytes=memory_bytes)
+    """Candidates and their sums, before anything is decided. Arguments as ``match_views`` and ``candidate_pairs``."""
+    pairs_P2, sketch_rho = candidate_pairs(
+        first, second, settings, absolute, forward_only=forward_only, memory_bytes=memory_bytes
+    )
     if verify is not None:
         sums = verify(pairs_P2)
     else:
@@ -212,13 +216,22 @@ def tabulate(
 
 
 def candidate_pairs(
-    first: View, second: View, settings: MatchSettings, absolute: bool, *, memory_bytes: int = MEMORY_BYTES
+    first: View,
+    second: View,
+    settings: MatchSettings,
+    absolute: bool,
+    *,
+    forward_only: bool = False,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct candidate pairs of living neurons, sorted, (P, 2) int64, with the signatures' signed similarity, (P,)."""
+    """Distinct candidate pairs of living neurons, sorted, (P, 2) int64, with the signatures' signed similarity, (P,).
+
+    With ``forward_only`` those that the first model's neurons propose, without those of the second's.
+    """
     a, b = (UnitRows(view.signature_Nd, np.flatnonzero(view.alive)) for view in (first, second))
     if not len(a) or not len(b):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-    forward, backward = (
+    found = [
         nearest(
             queries,
             searched,
@@ -228,12 +241,13 @@ def candidate_pairs(
             seed=settings.seed,
             memory_bytes=memory_bytes,
         ).neighbour
-        for queries, searched in ((a, b), (b, a))
-    )
+        for queries, searched in ((a, b), *(() if forward_only else ((b, a),)))
+    ]
+    forward, backward = found if len(found) > 1 else (*found, np.full((len(b), 0), -1))
     left = np.concatenate([np.repeat(np.arange(len(a)), forward.shape[1]), backward.ravel()])
     right = np.concatenate([forward.ravel(), np.repeat(np.arange(len(b)), backward.shape[1])])
-    found = (left >= 0) & (right >= 0)
-    unique = np.unique(left[found] * len(b) + right[found])
+    real = (left >= 0) & (right >= 0)
+    unique = np.unique(left[real] * len(b) + right[real])
     local_P2 = np.stack([unique // len(b), unique % len(b)], axis=1)
     whole = np.asarray([0, a.width])
     similarity = pair_products(a, b, local_P2, whole, memory_bytes=memory_bytes)[:, 0]
@@ -291,9 +305,10 @@ def _margins(pairs_P2: np.ndarray, strength_P: np.ndarray) -> tuple[np.ndarray, 
     """For each pair: its strength minus the best other pair of its first neuron, and how often its second is a best."""
     left, right = pairs_P2.T
     leads = _is_best(left, right, strength_P)
-    best, runner_up = (np.full(int(left.max(initial=-1)) + 1, -1.0) for _ in range(2))
+    best, runner_up = (np.full(int(left.max(initial=-1)) + 1, -np.inf) for _ in range(2))
     best[left[leads]] = strength_P[leads]
     np.maximum.at(runner_up, left[~leads], strength_P[~leads])
     rival = np.where(leads, runner_up[left], best[left])
+    rival = np.where(np.isneginf(rival), 0.0, rival)
     occurrences = np.bincount(right[leads], minlength=int(right.max(initial=-1)) + 1)
     return strength_P - rival, occurrences[right]

@@ -10,7 +10,7 @@ specialised in.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -117,26 +117,44 @@ def find_rosetta_neurons(
     *,
     on_stage: OnStage | None = None,
     matcher: Matcher | None = None,
+    same_spans: bool = True,
     memory_bytes: int = MEMORY_BYTES,
 ) -> RosettaNeurons:
     """Match the anchor with every peer and intersect.
 
     ``matcher`` finds the matches with a peer where signatures and held-back spans are not to decide: a second pass, or exact
     correlation. Decoys are always found by the sketch; held-back samples make their correlations larger, so q-values err on
-    the safe side.
+    the safe side. Where it correlates over spans of another kind than the decoys', say so by ``same_spans``: chance is then not
+    measured, q and excess are NaN, and the strict and the universal set are empty.
 
     ``memory_bytes`` bounds the arrays that would grow with the models (see ``matching``); results do not depend on it. Raises
-    ConfigError without a peer or with too small a budget, FingerprintError when atlases are not comparable, StorageError when
-    rotated values find no room on the disk.
+    ConfigError without a peer, with one model under two names or with too small a budget, FingerprintError when atlases are not
+    comparable, StorageError when rotated values find no room on the disk.
     """
     if not peers:
         raise ConfigError("Rosetta neurons are those that other models share; name at least one peer model.")
+    require_different([(one.manifest.model, one.manifest.model_fingerprint) for one in (anchor, *peers)])
     matched = []
     for peer in peers:
         if on_stage:
             on_stage(peer.manifest.model)
-        matched.append(match_peer(anchor, peer, settings, matcher=matcher, memory_bytes=memory_bytes))
+        found = match_peer(anchor, peer, settings, matcher=matcher, memory_bytes=memory_bytes)
+        matched.append(found if same_spans else unmeasured(found))
     return rosetta_of(anchor, matched, settings, memory_bytes=memory_bytes)
+
+
+def require_different(models: Sequence[tuple[str, str]]) -> None:
+    """Raise ConfigError when two of some models, (name, fingerprint), have the same configuration and weights.
+
+    A model agrees with itself on every neuron, whatever it is called.
+    """
+    known: dict[str, str] = {}
+    for name, content in models:
+        if content in known:
+            raise ConfigError(
+                f"{name} is {known[content]} itself, weight for weight; match models that were trained independently."
+            )
+        known[content] = name
 
 
 def rosetta_of(
@@ -190,6 +208,15 @@ def judged(
     derangement, rotation = (null_of(matches, decoys, max_q, absolute=absolute) for decoys in (deranged, rotated))
     q, excess = np.maximum(derangement.q, rotation.q), matches.strongest - rotation.baseline_N
     return PeerMatch(peer, matches, derangement, rotation, absolute, q, excess)
+
+
+def unmeasured(found: PeerMatch) -> PeerMatch:
+    """The same matches without anything that compares them with decoys."""
+    derangement, rotation = (
+        replace(null, q=np.full_like(null.q, np.nan), threshold=np.inf) for null in (found.derangement, found.rotation)
+    )
+    q, excess = (np.full_like(values, np.nan) for values in (found.q, found.excess))
+    return replace(found, derangement=derangement, rotation=rotation, q=q, excess=excess)
 
 
 def _intersection(

@@ -61,9 +61,9 @@ class SideSums:
         self.active_N += (values_KN != 0).sum(dim=0)
         return standard_KN
 
-    def of_pairs(self, chosen_P: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Per-fold sums of the values and of their squares of the neuron in each pair, two (P, F) float64."""
-        total, square = self.power_F2N[:, :, torch.as_tensor(chosen_P)].permute(1, 2, 0).cpu().numpy()
+    def powers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Per-fold sums of each neuron's values and of their squares, two (N, F) float64."""
+        total, square = self.power_F2N.permute(1, 2, 0).cpu().numpy()
         return total, square
 
     def alive(self, spans: float, settings: AtlasSettings) -> np.ndarray:
@@ -136,9 +136,9 @@ class BlockProducts:
         return self._audit.worst_difference(rho_S)
 
     def _sums(self, row_P: torch.Tensor, column_P: torch.Tensor) -> PairSums:
-        (x, xx), (y, yy) = self.a.of_pairs(row_P), self.b.of_pairs(column_P)
+        (x, xx), (y, yy) = self.a.powers(), self.b.powers()
         xy = self._cross_FRM[:, row_P, column_P].T.cpu().numpy()
-        return PairSums(xy=xy, x=x, y=y, xx=xx, yy=yy, count_F=self.count_F)
+        return PairSums(xy, x, y, xx, yy, row_P.cpu().numpy(), column_P.cpu().numpy(), self.count_F)
 
     def _best_over(self, folds_F: np.ndarray, alive: list[torch.Tensor], wanted: int, absolute: bool) -> torch.Tensor:
         """The best pairs over some folds, (P, 2) with repeats; a few rows at a time."""

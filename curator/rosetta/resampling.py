@@ -8,7 +8,7 @@ same sets to the neuron.
 
 With F folds the spread is too small by about sqrt(1 - 1/F), and a replicate holds fewer different documents than the
 corpus, so that its counts are biased as those of a smaller corpus are: look at their spread, centred on the estimate. Cost:
-a replicate is the decision without the search, about 0.1 s for each table of 100,000 candidate pairs; the sums take 40 F
+a replicate is the decision without the search, about 0.1 s for each table of 100,000 candidate pairs; the sums take 8 F
 bytes a pair for one table at a time. It does not know what sizes or fits are.
 """
 
@@ -29,7 +29,7 @@ from curator.rosetta.matching import (
     true_view,
     verified_pairs,
 )
-from curator.rosetta.neurons import PeerMatch, judged
+from curator.rosetta.neurons import PeerMatch, judged, require_different
 from curator.rosetta.null import deranged_views, rotated_views
 from curator.rosetta.pairwise import MEMORY_BYTES
 from curator.rosetta.verify import even_folds
@@ -78,6 +78,7 @@ def peer_draws(
 ) -> Draws:
     """Match the anchor with a peer on the corpus and on every replicate. Raises as ``match_peer`` does."""
     require_comparable(anchor, peer)
+    require_different([(one.manifest.model, one.manifest.model_fingerprint) for one in (anchor, peer)])
     absolute = ranks_by_magnitude(anchor, peer, settings)
 
     def verified(views: tuple[View, View]) -> Verified:

@@ -114,10 +114,13 @@ class _CandidateSums:
     def finish(self) -> PairSums:
         """The sums in the order in which the pairs were given, certified."""
         if not self._count_F.any():
-            nothing = np.zeros((len(self._order_P), len(self._count_F)))
-            return PairSums(*[nothing] * 5, count_F=self._count_F, certificate=0.0)
+            nothing = [
+                np.zeros((len(side), len(self._count_F))) for side in (self._order_P, self.wanted_A, self.wanted_B)
+            ]
+            xy, x, y = nothing
+            return PairSums(xy, x, y, x, y, self._left_P, self._right_P, self._count_F, certificate=0.0)
         xy_PF = np.empty((len(self._order_P), len(self._count_F)))
         xy_PF[self._order_P] = self._xy_FP.T.cpu().numpy()
-        (x, xx), (y, yy) = self._a.of_pairs(self._left_P), self._b.of_pairs(self._right_P)
-        sums = PairSums(xy=xy_PF, x=x, y=y, xx=xx, yy=yy, count_F=self._count_F)
+        (x, xx), (y, yy) = self._a.powers(), self._b.powers()
+        sums = PairSums(xy_PF, x, y, xx, yy, self._left_P, self._right_P, self._count_F)
         return replace(sums, certificate=self._audit.worst_difference(sums.correlation()[self._audited_S]))

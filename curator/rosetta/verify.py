@@ -1,17 +1,21 @@
 """Exact correlation of candidate pairs on the held-back spans, with a delete-one-fold standard error.
 
 The atlases carry every neuron's standardised value on the same few thousand spans that entered no signature, so verification
-neither runs a model nor reuses what chose the candidates. Pearson's ρ is taken over the spans where both models have a
-value to standardise (an uncovered span counts as the mean, and there are next to none). Products are summed in float32 over a
-fold and in float64 over folds; a certificate says how far ρ lies from float64 throughout. Cost: V multiplications per pair,
-held values read in blocks of rows. It does not know how candidates were found.
+neither runs a model nor reuses what chose the candidates. Pearson's ρ is taken over the spans that both views cover, and over
+nothing else. Of two true views these are nearly all spans; of a view and a decoy about six in ten, for a decoy has no
+value where a document is shorter than its partner. Counted as the mean, such spans shrank ρ by the square root of what was
+covered: decoys looked weaker than chance is, and their q-values passed neurons that share a domain only. Which spans a view
+covers depends on the model and the text, not on the neuron, so one row tells it; the referee asks each pair for itself.
+
+Products are summed in float32 over a fold and in float64 over folds; a certificate says how far ρ lies from float64 throughout.
+Cost: V multiplications per pair, held values read in blocks of rows. It does not know how candidates were found.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -25,9 +29,11 @@ _REFEREE_ROWS = 32
 
 @dataclass(frozen=True, slots=True)
 class PairSums:
-    """Per-fold sums of P candidate pairs over the spans: all (P, F) float64, ``count_F`` spans of each fold.
+    """Per-fold sums of P candidate pairs over the spans, all float64; ``count_F`` spans of each fold.
 
-    ``certificate`` is the worst \\|difference\\| of ρ to a float64 referee over sampled pairs, NaN where none was asked.
+    ``xy`` (P, F) sums of products; ``x`` and ``xx`` (A, F) sums and squares of A neurons of one model, ``y`` and ``yy`` (B, F)
+    of the other; ``left`` and ``right`` (P,) int64 say which a pair is of. ``certificate`` is the worst \\|difference\\| of ρ
+    to a float64 referee over sampled pairs, NaN where none was asked.
     """
 
     xy: np.ndarray
@@ -35,6 +41,8 @@ class PairSums:
     y: np.ndarray
     xx: np.ndarray
     yy: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
     count_F: np.ndarray
     certificate: float = math.nan
 
@@ -42,7 +50,15 @@ class PairSums:
     def joined(cls, parts: Sequence[PairSums]) -> PairSums:
         """The sums of several lots of pairs over the same spans, one after the other; at least one lot."""
         together = (np.concatenate(lots) for lots in zip(*(part._sums for part in parts), strict=True))
-        return cls(*together, count_F=parts[0].count_F, certificate=max(part.certificate for part in parts))
+        left, right = (
+            np.concatenate([rows + start for rows, start in zip(sides, _starts(sums), strict=True)])
+            for sides, sums in (
+                ([part.left for part in parts], [part.x for part in parts]),
+                ([part.right for part in parts], [part.y for part in parts]),
+            )
+        )
+        worst = max(part.certificate for part in parts)
+        return cls(*together, left=left, right=right, count_F=parts[0].count_F, certificate=worst)
 
     @property
     def _sums(self) -> tuple[np.ndarray, ...]:
@@ -52,19 +68,19 @@ class PairSums:
         """Pearson's ρ of every pair over the folds chosen by a (F,) bool mask, or all; 0 where a side is constant. (P,)."""
         folds = np.ones(len(self.count_F), dtype=bool) if folds is None else folds
         n = max(1.0, float(self.count_F[folds].sum()))
-        xy, x, y, xx, yy = (part[:, folds].sum(axis=1) for part in self._sums)
-        covariance = xy / n - x / n * (y / n)
-        scale = np.sqrt(np.maximum(xx / n - (x / n) ** 2, 0) * np.maximum(yy / n - (y / n) ** 2, 0))
+        xy, x, y, xx, yy = (part[:, folds].sum(axis=1) / n for part in self._sums)
+        covariance = xy - x[self.left] * y[self.right]
+        scale = np.sqrt(np.maximum(xx - x**2, 0)[self.left] * np.maximum(yy - y**2, 0)[self.right])
         return np.where(scale > 1e-12, covariance / np.where(scale > 1e-12, scale, 1), 0.0)
 
     def of(self, rows: np.ndarray) -> PairSums:
         """The sums of some of the pairs."""
-        return PairSums(*(part[rows] for part in self._sums), count_F=self.count_F, certificate=self.certificate)
+        return replace(self, xy=self.xy[rows], left=self.left[rows], right=self.right[rows])
 
     def resampled(self, weight_F: np.ndarray) -> PairSums:
         """The sums as if each fold stood in the corpus as many times as its weight says, (F,) of whole or other numbers."""
-        weighted = (part * weight_F for part in self._sums)
-        return PairSums(*weighted, count_F=self.count_F * weight_F, certificate=self.certificate)
+        xy, x, y, xx, yy = (part * weight_F for part in self._sums)
+        return replace(self, xy=xy, x=x, y=y, xx=xx, yy=yy, count_F=self.count_F * weight_F)
 
     def jackknife_error(self) -> np.ndarray:
         """Delete-one-fold standard error of ρ, (P,) [Efron and Stein 1981]; infinite where fewer than two folds hold spans."""
@@ -81,6 +97,11 @@ class PairSums:
         return np.sqrt(factor * ((spread - spread.mean(axis=0)) ** 2).sum(axis=0))
 
 
+def _starts(lots: Sequence[np.ndarray]) -> list[int]:
+    """The first row of each lot when they stand one after the other."""
+    return np.cumsum([0, *(len(lot) for lot in lots[:-1])]).tolist()
+
+
 def even_folds(folds: int) -> np.ndarray:
     """The first of the two halves of the corpus that a match must be mutual in, (F,) bool; the other folds are the second."""
     return np.arange(folds) % 2 == 0
@@ -92,14 +113,14 @@ Verify = Callable[[np.ndarray], PairSums]
 
 @dataclass(frozen=True, slots=True)
 class HeldRows:
-    """Held-back values as float32 rows, spans in the order ``span_V`` (by fold), uncovered ones at the mean."""
+    """Held-back values as float32 rows: the spans ``span_V``, in that order (by fold)."""
 
     held_NV: np.ndarray
     span_V: np.ndarray
 
     @property
     def width(self) -> int:
-        """Held-back spans, V."""
+        """Spans read."""
         return len(self.span_V)
 
     def __len__(self) -> int:
@@ -145,15 +166,22 @@ def pair_sums(
     *,
     memory_bytes: int = MEMORY_BYTES,
 ) -> PairSums:
-    """Sums over the held-back spans for the pairs (row of ``first_NV``, row of ``second_NV``)."""
-    span_V = np.argsort(fold_V, kind="stable")
+    """Sums over the held-back spans that both cover, for the pairs (row of ``first_NV``, row of ``second_NV``)."""
+    covered_V = covered(first_NV, pairs_P2[:, 0]) & covered(second_NV, pairs_P2[:, 1])
+    span_V = np.flatnonzero(covered_V)
+    span_V = span_V[np.argsort(fold_V[span_V], kind="stable")]
     bounds = np.searchsorted(fold_V[span_V], np.arange(folds + 1))
     first, second = (HeldRows(values, span_V).kept(memory_bytes // 8) for values in (first_NV, second_NV))
     x, xx = _powers(first, bounds, memory_bytes)
     y, yy = _powers(second, bounds, memory_bytes)
     left, right = pairs_P2[:, 0], pairs_P2[:, 1]
     xy = pair_products(first, second, pairs_P2, bounds, memory_bytes=memory_bytes // 2).astype(np.float64)
-    return PairSums(xy, x[left], y[right], xx[left], yy[right], np.diff(bounds).astype(np.float64))
+    return PairSums(xy, x, y, xx, yy, left, right, np.diff(bounds).astype(np.float64))
+
+
+def covered(held_NV: np.ndarray, rows_R: np.ndarray) -> np.ndarray:
+    """Which held-back spans a view has a value for, (V,) bool, by the first of some rows of it; all without a row."""
+    return np.isfinite(held_NV[rows_R[0]]) if len(rows_R) else np.ones(held_NV.shape[1], dtype=bool)
 
 
 def _powers(rows: Rows, bounds: np.ndarray, memory_bytes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -182,21 +210,23 @@ def certificate(
 
 
 def referee(first_NV: np.ndarray, second_NV: np.ndarray, pairs_P2: np.ndarray) -> np.ndarray:
-    """Pearson's ρ of pairs straight from the held-back values: centred first, float64 throughout, no folds. (P,)."""
+    """Pearson's ρ of pairs straight from the held-back values: centred first, float64 throughout, no folds. (P,).
+
+    Each pair over the spans where both its neurons have a value.
+    """
     rho = np.zeros(len(pairs_P2))
     for start, stop in row_blocks(len(pairs_P2), _REFEREE_ROWS):
-        a, b = (
-            filled(values[rows], torch.float64)
-            for values, rows in zip((first_NV, second_NV), pairs_P2[start:stop].T, strict=True)
-        )
-        a -= a.mean(axis=1, keepdims=True)
-        b -= b.mean(axis=1, keepdims=True)
+        values = [side[rows] for side, rows in zip((first_NV, second_NV), pairs_P2[start:stop].T, strict=True)]
+        both = np.isfinite(values[0]) & np.isfinite(values[1])
+        count = np.maximum(1, both.sum(axis=1, keepdims=True))
+        a, b = (np.where(both, side, 0).astype(np.float64) for side in values)
+        a, b = (np.where(both, side - side.sum(axis=1, keepdims=True) / count, 0) for side in (a, b))
         scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-        constant = scale <= 1e-12 * a.shape[1]
+        constant = scale <= 1e-12 * count[:, 0]
         rho[start:stop] = np.where(constant, 0, (a * b).sum(axis=1) / np.where(constant, 1, scale))
     return rho
 
 
-def filled(values: np.ndarray, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    """A copy in which uncovered spans (NaN) are at the mean, 0; torch widens half precision several times as fast as numpy."""
-    return torch.from_numpy(np.array(values)).to(dtype, copy=True).nan_to_num_(nan=0.0).numpy()
+def filled(values: np.ndarray) -> np.ndarray:
+    """A float32 copy in which uncovered spans (NaN) are at the mean, 0; torch widens half precision far faster than numpy."""
+    return torch.from_numpy(np.array(values)).to(torch.float32, copy=True).nan_to_num_(nan=0.0).numpy()

@@ -25,6 +25,7 @@ from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons, match_
 from curator.rosetta.resampling import Draws, fold_weights, peer_draws
 from curator.scaling import curves
 from curator.scaling.coherence import Contexts
+from curator.scaling.controls import same_activity
 from curator.scaling.counted import correlations, counted, pair_counts, star_counts
 from curator.scaling.parts import PART_RULES, Rule, StarCounts
 from curator.scaling.points import StudyPoint
@@ -141,8 +142,7 @@ def _of_neurons(
     reporter.stage(f"selectivity and specialisation of {measured.label}")
     kurtosis_N = None
     if model.device != "sharded" and model.draw is None:
-        head_VH = unembedding(measured.backbone, resolve_model(model.name), model.revision)
-        kurtosis_N = vocabulary_kurtosis(measured.backbone, head_VH, np.arange(anchor.neurons))
+        kurtosis_N = _vocabulary_kurtosis(measured, tuple(sets.values()), pool)
     seed = measured.dials.match.seed
     contexts = Contexts(measured.corpus, seed)
     panels = [
@@ -157,6 +157,17 @@ def _of_neurons(
         "selectivity": tuple(one for one in panels if one is not None),
         "specialisation": tuple(one for one in firing if one is not None),
     }
+
+
+def _vocabulary_kurtosis(measured: Measured, sets: Sequence[np.ndarray], pool: np.ndarray) -> np.ndarray:
+    """Of the sets' neurons and of those that they are compared with, NaN of all others, (N,)."""
+    anchor, model = measured.anchor, measured.group.models[0]
+    shown = np.unique(np.concatenate([*sets, *(same_activity(anchor, chosen, pool) for chosen in sets)]))
+    shown = shown[shown >= 0]
+    head_VH = unembedding(measured.backbone, resolve_model(model.name), model.revision)
+    kurtosis_N = np.full(anchor.neurons, np.nan)
+    kurtosis_N[shown] = vocabulary_kurtosis(measured.backbone, head_VH, shown)
+    return kurtosis_N
 
 
 def _untrained(measured: Measured, folder: Path, reporter: Reporter) -> dict[str, int | None]:

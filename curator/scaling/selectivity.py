@@ -43,7 +43,7 @@ def selectivity(
 ) -> Selectivity | None:
     """The panel of the ``chosen`` flat indices against as many of ``pool``; None where there are none to compare.
 
-    ``vocabulary_kurtosis_N`` (N,) has a value for every neuron of the model, or was not measured; ``contexts`` are those of the
+    ``vocabulary_kurtosis_N`` (N,) is NaN where it was not measured, None where of no neuron; ``contexts`` are those of the
     atlas's corpus. A pair of neurons of which one has no value of a measure is left out of it.
     """
     alike = same_activity(atlas, chosen, pool)

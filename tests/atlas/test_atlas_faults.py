@@ -38,6 +38,27 @@ def test_a_model_with_values_that_are_not_finite_is_named_with_its_layer(
     assert not (tmp_path / "atlas").exists()
 
 
+def test_a_value_that_is_not_finite_on_a_held_back_span_alone_is_found_too(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, add, poisoned = make_backbone("gpt2", world), LayerSums.add, []
+
+    def add_poisoned(self: LayerSums, tokens_TU: torch.Tensor, batch: Tensors, sketched: int) -> object:
+        """As if one token that only held-back spans read were infinite."""
+        end = int(batch.pool.offsets[sketched])
+        hidden = set(batch.pool.index[end:].tolist()) - set(batch.pool.index[:end].tolist())
+        if hidden and not poisoned:
+            poisoned.append(min(hidden))
+            tokens_TU = tokens_TU.clone()
+            tokens_TU[poisoned[0], 3] = float("inf")
+        return add(self, tokens_TU, batch, sketched)
+
+    monkeypatch.setattr(LayerSums, "add", add_poisoned)
+    with pytest.raises(ModelError, match="not finite in layer 0"):
+        build_atlas(backbone, make_corpus(), SETTINGS, tmp_path / "atlas")
+    assert poisoned
+
+
 def test_a_pass_that_fails_leaves_no_thread_however_long_its_error_is_kept(world: Path, tmp_path: Path) -> None:
     make_backbone("gpt2", world)
     backbone = load_backbone(str(world / "core-gpt2-0"), device="cpu", max_tokens=40)

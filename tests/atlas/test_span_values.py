@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curator.atlas import spanvalues
 from curator.atlas.spankeys import SpanKeys
 from curator.atlas.spanvalues import Reading, SpanTable, shared_boundaries, span_values
 from curator.errors import ConfigError, ModelError
 from curator.lm.backbone import Backbone
-from curator.lm.batching import Window, windows
+from curator.lm.batching import Window, micro_batches, windows
 from tests.atlas.core_world import SETTINGS, make_backbone, make_corpus, raw_spans
 
 KEYS = SpanKeys(make_corpus(12), SETTINGS)
@@ -189,6 +190,23 @@ def test_shared_boundaries_are_those_found_byte_by_byte_in_either_order(first: n
     assert spans[-1, 1] == 30
     np.testing.assert_array_equal(spans[1:, 0], spans[:-1, 1])
     np.testing.assert_array_equal(spans, shared_boundaries([second, first, first], 30))
+
+
+def test_batches_are_as_large_as_a_layer_allows_however_many_layers_there_are(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, budgets = make_backbone("gpt2", world), []
+
+    def watched(found: list[Window], budget: int):
+        budgets.append(budget)
+        return micro_batches(found, budget)
+
+    _, whole = _gathered(list(span_values([Reading(backbone)], KEYS)))
+    monkeypatch.setattr(spanvalues, "micro_batches", watched)
+    monkeypatch.setattr(spanvalues, "_BATCH_BYTES", 4 * backbone.sites[0].width * 300)
+    _, values = _gathered(list(span_values([Reading(backbone)], KEYS)))
+    assert set(budgets) == {300}
+    np.testing.assert_allclose(values, whole, atol=2e-5)
 
 
 @pytest.mark.parametrize("wanted", [[], [3, 3], [5, 2], [-1], [96]])

@@ -71,6 +71,10 @@ def test_other_modes_decide_over_every_span_of_a_probe_that_is_read_once(world, 
     ours, theirs = ({(p["anchor_neuron"], p["peer_neuron"]) for p in d["pairs"]} for d in (document, sketch))
     assert len(ours & theirs) > 0.2 * len(theirs)
     assert document["pairs"] != sketch["pairs"]
+    measured = [pair["q"] is not None and pair["excess"] is not None for pair in document["pairs"]]
+    assert not any(measured) if mode == "shared" else all(measured), "nulls are over universal spans"
+    if mode == "shared":
+        assert document["counts"]["strict"] == document["counts"]["universal"] == 0
 
 
 def test_a_mode_that_runs_the_models_asks_for_models(world, matched, home):

@@ -65,12 +65,21 @@ CONFIGS: dict[str, dict[str, object]] = {
     "stablelm": _LLAMA,
     "nemotron": _LLAMA,
     "starcoder2": _LLAMA,
+    "cohere2": _LLAMA,
+    "olmo3": _LLAMA,
+    "exaone4": _LLAMA,
+    "helium": _GEMMA,
+    "granite_swa": _LLAMA,
+    "ministral3": _GEMMA,
+    "seed_oss": _GEMMA,
+    "mpt": {"d_model": HIDDEN, "n_layers": LAYERS, "n_heads": 2, "max_seq_len": 64},
     "falcon": _FOUR | {"ffn_hidden_size": WIDTH},
     "bloom": {"hidden_size": HIDDEN, "n_layer": LAYERS, "n_head": 2},
 }
 GATED = {
     "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "glm", "glm4", "olmo", "olmo2",
-    "granite", "cohere", "smollm3", "stablelm",
+    "granite", "cohere", "smollm3", "stablelm", "cohere2", "olmo3", "exaone4", "helium", "granite_swa", "ministral3",
+    "seed_oss",
 }  # fmt: skip
 TEXTS = [
     "The court finds that the defendant's claim is without merit. " * 3,

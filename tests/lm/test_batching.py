@@ -15,9 +15,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from curator.errors import ConfigError, DocumentError
-from curator.lm.backbone import load_backbone
+from curator.lm.backbone import load_backbone, tokenizer_fingerprint
 from curator.lm.batching import Window, micro_batches, padding_ratio, start_tokens, windows
 from curator.lm.taps import tap
+from curator.zoo.catalog import resolve_model
 
 
 def _byte_tokenizer(bos: bool) -> PreTrainedTokenizerFast:
@@ -72,6 +73,20 @@ def test_byte_ranges_point_at_the_token_s_characters(text: str, bos: bool) -> No
         for start, end in window.bytes_T2[bos:]:
             assert len(data[start:end].decode()) == 1  # a whole character, cut at its boundaries
         assert np.all(np.diff(window.bytes_T2[bos:, 0]) >= 0)
+
+
+@pytest.mark.parametrize("model", ["zoo:opt-32x2", "zoo:neox-32x2"])
+def test_a_control_token_that_a_document_spells_is_read_as_its_characters(model: str) -> None:
+    backbone = load_backbone(str(resolve_model(model)))
+    before, special = tokenizer_fingerprint(backbone.tokenizer), backbone.tokenizer.all_special_tokens[0]
+    text = f"one two {special} three four"
+    (window,) = windows(backbone.tokenizer, [text], 64, skip=0)
+    start = len(backbone.start_tokens)
+    assert not set(window.input_ids[start:].tolist()) & set(backbone.tokenizer.all_special_ids)
+    inside = (window.bytes_T2[start:, 0] >= 8) & (window.bytes_T2[start:, 1] <= 8 + len(special))
+    assert inside.sum() > 1
+    assert start_tokens(backbone.tokenizer) == backbone.start_tokens
+    assert tokenizer_fingerprint(backbone.tokenizer) == before == backbone.tokenizer_fingerprint
 
 
 def test_byte_ranges_of_a_mixed_text_are_exact() -> None:

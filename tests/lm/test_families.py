@@ -17,11 +17,13 @@ from curator.lm.families import FAMILIES, locate_mlps
 KINDS = [
     "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "codegen", "gpt_neox", "opt", "llama", "mistral", "qwen2", "qwen3", "gemma",
     "gemma2", "gemma3_text", "phi", "phi3", "glm", "glm4", "olmo", "olmo2", "granite", "cohere", "smollm3", "stablelm",
-    "nemotron", "starcoder2", "falcon", "bloom",
+    "nemotron", "starcoder2", "falcon", "bloom", "mpt", "cohere2", "olmo3", "exaone4", "helium", "granite_swa", "ministral3",
+    "seed_oss",
 ]  # fmt: skip
 GATED = {
     "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "glm", "glm4", "olmo", "olmo2",
-    "granite", "cohere", "smollm3", "stablelm",
+    "granite", "cohere", "smollm3", "stablelm", "cohere2", "olmo3", "exaone4", "helium", "granite_swa", "ministral3",
+    "seed_oss",
 }  # fmt: skip
 FUSED = {"phi3", "glm", "glm4"}
 _SMALL = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -50,7 +52,7 @@ def test_every_row_of_the_table_is_tested() -> None:
 def test_a_listed_architecture_gives_one_site_a_layer(kind: str, base_model: Callable[[str], nn.Module]) -> None:
     sites = locate_mlps(base_model(kind))
     assert [site.layer for site in sites] == [0, 1]
-    assert {site.width for site in sites} == {128 if kind == "bloom" else 80}
+    assert {site.width for site in sites} == {128 if kind in {"bloom", "mpt"} else 80}
     assert {site.gated for site in sites} == {kind in GATED}
     assert {site.fused for site in sites} == {kind in FUSED}
     assert all(site.computes_rows for site in sites)
@@ -72,10 +74,10 @@ def test_structure_alone_finds_the_same_down_projections(
 @pytest.mark.parametrize(
     ("kind", "values", "width", "gated"),
     [
-        ("mpt", {"vocab_size": 64, "d_model": 32, "n_layers": 2, "n_heads": 2}, 128, False),
+        ("arcee", _SMALL | {"intermediate_size": 48, "num_key_value_heads": 2}, 48, False),
         ("ctrl", {"vocab_size": 64, "n_embd": 32, "dff": 48, "n_layer": 2, "n_head": 2}, 48, False),
         ("persimmon", _SMALL | {"intermediate_size": 48}, 48, False),
-        ("exaone4", _SMALL | {"intermediate_size": 48, "num_key_value_heads": 2}, 48, True),
+        ("cwm", _SMALL | {"intermediate_size": 48, "num_key_value_heads": 2}, 48, True),
     ],
 )
 def test_an_unlisted_architecture_is_found_by_structure(

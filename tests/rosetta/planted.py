@@ -75,6 +75,7 @@ def mixing_atlas(seed: int, *, shared: int, neurons: int = 160, features: int = 
         arrays |= {name: values.astype(np.float32), decoy: deranged.astype(np.float32)}
     manifest = AtlasManifest.model_construct(
         model=f"mixing-{seed}",
+        model_fingerprint=str(seed),
         layer_widths=(neurons,),
         gated=False,
         settings=AtlasSettings(),

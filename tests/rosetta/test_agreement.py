@@ -15,10 +15,9 @@ from tests.atlas.core_world import make_atlas, make_backbone, make_corpus
 
 def _table(*matches: tuple[int, int, float]) -> MatchTable:
     pairs = np.asarray([match[:2] for match in matches], np.int64).reshape(-1, 2)
-    zeros = np.zeros((len(pairs), 2))
-    table = tabulate(
-        pairs, zeros[:, 0], PairSums(zeros, zeros, zeros, zeros, zeros, np.ones(2)), MatchSettings(), False, 99
-    )
+    zeros, rows = np.zeros((len(pairs), 2)), np.arange(len(pairs))
+    sums = PairSums(zeros, zeros, zeros, zeros, zeros, rows, rows, np.ones(2))
+    table = tabulate(pairs, zeros[:, 0], sums, MatchSettings(), False, 99)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return replace(table, rho=np.asarray([match[2] for match in matches])[order])
 

@@ -113,11 +113,27 @@ def test_candidates_from_a_memory_map_are_those_from_memory(tmp_path: Path) -> N
     same(nearest(queries, mapped, 4, absolute=False), nearest(queries, searched, 4, absolute=False))
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_what_an_index_needs_at_once_must_fit_the_budget(kind: str) -> None:
+def test_what_an_index_needs_at_once_must_fit_the_budget() -> None:
     queries, searched = clustered(2000, seed=6)
     with pytest.raises(ConfigError, match="memory"):
-        nearest(queries, searched, 4, absolute=False, kind=kind, memory_bytes=100 * 4 * WIDTH)  # pyright: ignore[reportArgumentType]
+        nearest(queries, searched, 4, absolute=False, kind="hnsw", memory_bytes=100 * 4 * WIDTH)
+
+
+def test_lists_are_trained_on_what_fits_where_the_budget_does_not_hold_the_whole_sample() -> None:
+    """As with two GiB above a million neurons of 2,048 dimensions, whose sample is a gigabyte and more."""
+    queries, searched = clustered(3000, seed=6)
+    exact = nearest(queries, searched, 1, absolute=False, kind="flat")
+    for rows_at_once in (1500, 600):
+        found = nearest(queries, searched, 1, absolute=False, kind="ivf", memory_bytes=2 * 4 * WIDTH * rows_at_once)
+        assert (found.neighbour == exact.neighbour).mean() > 0.95
+
+
+def test_a_small_training_sample_makes_lists_fewer_before_it_makes_them_thin() -> None:
+    _, searched = clustered(3000, seed=6)
+    lists = [
+        index_module._Lists.trained(searched, 0, 4 * WIDTH * rows_at_once).lists for rows_at_once in (3000, 2000, 160)
+    ]
+    assert lists == [219, 125, 10]
 
 
 def test_the_automatic_index_is_flat_unless_the_model_is_large_and_there_is_no_gpu(

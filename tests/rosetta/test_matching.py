@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from curator.rosetta.matching import MatchTable, View, match_views, mutual_nearest
+from curator.rosetta.matching import MatchTable, View, candidate_pairs, match_views, mutual_nearest
 from curator.rosetta.verify import pair_sums
 from curator.settings import MatchSettings
 from tests.rosetta.planted import FOLDS, HELD, all_pairs_mutual, fold_V, planted, standardised
@@ -116,6 +116,21 @@ def test_copies_of_one_neuron_match_once_and_always_the_same() -> None:
     assert table.margin[table.first == 3] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_the_margin_of_a_neuron_without_a_runner_up_is_its_strength() -> None:
+    first, second, _ = planted([(0, 0)], (3, 1), 0.8, seed=7)
+    table = _match(first, second)
+    np.testing.assert_array_equal(table.margin, table.rho)
+
+
+def test_candidates_of_one_direction_are_those_that_the_first_model_proposes() -> None:
+    first, second, _ = planted(PAIRS, SIZES, 0.4, seed=8)
+    wanted = MatchSettings(candidates=2)
+    both, _ = candidate_pairs(first, second, wanted, False)
+    forward, _ = candidate_pairs(first, second, wanted, False, forward_only=True)
+    assert np.bincount(forward[:, 0], minlength=SIZES[0]).tolist() == [2] * SIZES[0]
+    assert set(map(tuple, forward.tolist())) < set(map(tuple, both.tolist()))
+
+
 def test_rows_are_ordered_and_two_runs_are_equal() -> None:
     first, second, _ = planted(PAIRS, SIZES, 0.4, seed=8)
     one, two = (_match(first, second, neighbours=2) for _ in range(2))
@@ -141,17 +156,17 @@ def test_an_error_that_one_fold_cannot_tell_is_infinite() -> None:
     assert np.isinf(sums.jackknife_error()).all()
 
 
-def test_an_uncovered_span_counts_as_the_mean_and_a_constant_neuron_correlates_with_nothing() -> None:
+def test_a_span_that_one_side_does_not_cover_is_left_out_and_a_constant_neuron_correlates_with_nothing() -> None:
     first, second, _ = planted([(0, 0)], (2, 2), 0.9, seed=10)
-    holes, filled = first.held_NV.copy(), first.held_NV.copy()
-    holes[0, :50], filled[0, :50] = np.nan, 0
-    holes[1], filled[1] = 1.0, 1.0
-    pairs, everything = np.asarray([[0, 0], [1, 1]]), np.ones(FOLDS, bool)
-    found, expected = (
-        pair_sums(x, second.held_NV, pairs, fold_V(), FOLDS).correlation(everything) for x in (holes, filled)
-    )
-    np.testing.assert_array_equal(found, expected)
-    assert found[1] == 0
+    holes, other = first.held_NV.copy(), second.held_NV.copy()
+    holes[1] = 1.0
+    holes[:, :50] = other[:, 40:90] = np.nan
+    pairs = np.asarray([[0, 0], [1, 1]])
+    found = pair_sums(holes, other, pairs, fold_V(), FOLDS)
+    expected = pair_sums(holes[:, 90:], other[:, 90:], pairs, fold_V()[90:], FOLDS)
+    np.testing.assert_array_equal(found.count_F, expected.count_F)
+    np.testing.assert_array_equal(found.correlation(), expected.correlation())
+    assert found.correlation()[1] == 0
 
 
 @pytest.mark.parametrize("absolute", [False, True])

@@ -65,12 +65,14 @@ def test_a_rotation_keeps_lengths_and_angles_within_a_layer(world: Path) -> None
     for layer in range(2):
         rows = atlas.layer_of == layer
         held, signature = np.nan_to_num(atlas["held_NV"][rows].astype(float)), atlas["signature_Nd"][rows].astype(float)
+        turned = np.nan_to_num(rotated.held_NV[rows])
         # X' = Q X with Q orthogonal: the Gram matrix over spans is kept, that over neurons is turned
-        np.testing.assert_allclose(rotated.held_NV[rows].T @ rotated.held_NV[rows], held.T @ held, atol=0.05)
+        np.testing.assert_allclose(turned.T @ turned, held.T @ held, atol=0.05)
+        np.testing.assert_array_equal(np.isnan(rotated.held_NV[rows]), np.isnan(atlas["held_NV"][rows]))
         product = rotated.signature_Nd[rows].T.astype(float) @ rotated.signature_Nd[rows]
         np.testing.assert_allclose(product, signature.T @ signature, atol=1e-4)
-        assert np.abs(rotated.held_NV[rows] - held).max() > 1
-        rotation = np.linalg.lstsq(held.T, rotated.held_NV[rows].T.astype(float), rcond=None)[0]
+        assert np.abs(turned - held).max() > 1
+        rotation = np.linalg.lstsq(held.T, turned.T.astype(float), rcond=None)[0]
         np.testing.assert_allclose(rotation.T @ rotation, np.eye(48), atol=1e-3)
     np.testing.assert_array_equal(rotated.held_NV, rotated_view(atlas, seed=3).held_NV)
     assert not np.array_equal(rotated.held_NV, rotated_view(atlas, seed=4).held_NV)
@@ -84,8 +86,8 @@ def test_a_layer_wider_than_a_rotation_is_turned_in_parts_of_about_equal_size(
     rotated = rotated_view(atlas, seed=3)
     for start in range(0, 96, 16):
         part = slice(start, start + 16)
-        held = np.nan_to_num(atlas["held_NV"][part].astype(float))
-        np.testing.assert_allclose(rotated.held_NV[part].T @ rotated.held_NV[part], held.T @ held, atol=0.05)
+        held, turned = (np.nan_to_num(np.array(rows[part], float)) for rows in (atlas["held_NV"], rotated.held_NV))
+        np.testing.assert_allclose(turned.T @ turned, held.T @ held, atol=0.05)
 
 
 def test_a_rotation_leaves_out_the_dead_and_lies_in_a_file_where_memory_is_short(world: Path) -> None:

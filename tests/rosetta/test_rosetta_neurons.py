@@ -10,6 +10,7 @@ from curator.atlas.store import Atlas
 from curator.errors import ConfigError, FingerprintError
 from curator.rosetta.matching import match_atlases, ranks_by_magnitude
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons
+from curator.rosetta.resampling import peer_draws
 from curator.settings import MatchSettings
 from tests.atlas.core_world import make_atlas
 from tests.rosetta.planted import mixing_atlas
@@ -34,9 +35,26 @@ def test_the_star_is_the_intersection_of_the_anchors_matches(world: Path) -> Non
     np.testing.assert_allclose(found.mean_rho, np.abs(rho).mean(axis=0))
 
 
+def _retrained(atlas: Atlas) -> Atlas:
+    """The atlas of a model of other weights that happens to do the same."""
+    return Atlas(atlas.manifest.model_copy(update={"model_fingerprint": "other"}), atlas.arrays)
+
+
+def test_the_same_weights_under_another_name_are_no_peer(world: Path) -> None:
+    anchor, peer = make_atlas("gpt2", world), make_atlas("gpt_neox", world)
+    renamed, again = (
+        Atlas(one.manifest.model_copy(update={"model": "another-name"}), one.arrays) for one in (anchor, peer)
+    )
+    for peers in ([peer, renamed], [peer, again]):
+        with pytest.raises(ConfigError, match=r"another-name is .* itself, weight for weight"):
+            find_rosetta_neurons(anchor, peers, WANTED)
+    with pytest.raises(ConfigError, match="itself"):
+        peer_draws(anchor, renamed, WANTED, np.ones((1, 4)))
+
+
 def test_an_atlas_matched_with_itself_is_all_rosetta_neurons(world: Path) -> None:
     anchor = make_atlas("gpt2", world)
-    found = find_rosetta_neurons(anchor, [anchor], WANTED)
+    found = find_rosetta_neurons(anchor, [_retrained(anchor)], WANTED)
     np.testing.assert_array_equal(found.index, np.arange(96))
     np.testing.assert_array_equal(found.peers[0].matches.second, np.arange(96))
     np.testing.assert_allclose(found.mean_rho, 1.0, atol=1e-3)
@@ -48,7 +66,7 @@ def test_what_holds_in_one_half_of_the_corpus_alone_is_not_strict(world: Path) -
     anchor = make_atlas("gpt2", world)
     held, odd = anchor["held_NV"].copy(), anchor["held_fold_V"] % 2 == 1
     held[:, odd] = np.random.default_rng(0).standard_normal((96, int(odd.sum())))
-    half = Atlas(anchor.manifest, anchor.arrays | {"held_NV": held})
+    half = _retrained(Atlas(anchor.manifest, anchor.arrays | {"held_NV": held}))
     found = find_rosetta_neurons(anchor, [half], MatchSettings(max_q=0.99))
     assert found.counts()["paper"] > 60
     assert (found.q <= 0.99).sum() > 60
@@ -151,7 +169,7 @@ def test_rosetta_neurons_need_a_peer_of_the_same_corpus(world: Path) -> None:
     anchor = make_atlas("gpt2", world)
     with pytest.raises(ConfigError, match="peer"):
         find_rosetta_neurons(anchor, [], WANTED)
-    foreign = Atlas(anchor.manifest.model_copy(update={"probe_fingerprint": "0" * 64}), anchor.arrays)
+    foreign = _retrained(Atlas(anchor.manifest.model_copy(update={"probe_fingerprint": "0" * 64}), anchor.arrays))
     with pytest.raises(FingerprintError):
         find_rosetta_neurons(anchor, [foreign], WANTED)
 
@@ -166,5 +184,5 @@ def test_an_unmatched_anchor_neuron_has_no_row(world: Path) -> None:
 
 def test_stages_are_told_by_the_peers_names(world: Path) -> None:
     anchor, told = make_atlas("gpt2", world), []
-    find_rosetta_neurons(anchor, [anchor], WANTED, on_stage=told.append)
+    find_rosetta_neurons(anchor, [_retrained(anchor)], WANTED, on_stage=told.append)
     assert told == [anchor.manifest.model]
