@@ -19,7 +19,7 @@ from curator.api.v1 import catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from curator_client.client import DRAINED, BrokenStreamError
 from curator_client.connection import ConnectionOptions
 from curator_client.core import Attempts
-from curator_client.job_flows import SETTLED_S, DownloadFlow, Job, WatchFlow, require_success
+from curator_client.job_flows import SETTLED_S, DownloadFlow, Job, WatchFlow, require_success, with_artifacts
 from curator_client.specs import Spec, create_request, load_request
 
 
@@ -64,6 +64,19 @@ class AsyncJobs:
                 return
             request.page_token = page.next_page_token
 
+    async def artifacts(self, job: Job | str) -> list[jobs_pb2.Artifact]:
+        """Like ``Jobs.artifacts``."""
+        found = await self.get(job) if isinstance(job, str) else job
+        if len(found.artifacts) >= found.artifact_count:
+            return list(found.artifacts)
+        request, listed = jobs_pb2.ListArtifactsRequest(parent=found.name, page_size=1000), list[jobs_pb2.Artifact]()
+        while True:
+            page = await self._unary(self._jobs.ListArtifacts, request)
+            listed.extend(page.artifacts)
+            if not page.next_page_token:
+                return listed
+            request.page_token = page.next_page_token
+
     async def cancel(self, name: str) -> Job:
         """Like ``Jobs.cancel``."""
         return (await self._unary(self._jobs.CancelJob, jobs_pb2.CancelJobRequest(name=name))).job
@@ -91,7 +104,10 @@ class AsyncJobs:
 
     async def download(self, job: Job | str, artifact: str, folder: Path) -> Path:
         """Like ``Jobs.download``."""
-        flow = DownloadFlow(await self.get(job) if isinstance(job, str) else job, artifact, Path(folder))
+        found = await self.get(job) if isinstance(job, str) else job
+        if artifact not in {one.name for one in found.artifacts}:
+            found = with_artifacts(found, await self.artifacts(found))
+        flow = DownloadFlow(found, artifact, Path(folder))
         flow.open()
         try:
             if not flow.complete:

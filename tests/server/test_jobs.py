@@ -343,6 +343,7 @@ def test_every_scope_opens_its_own_methods_only(world, tmp_path):
     requests = {
         "CreateJob": jobs_pb2.CreateJobRequest, "GetJob": jobs_pb2.GetJobRequest, "ListJobs": jobs_pb2.ListJobsRequest,
         "CancelJob": jobs_pb2.CancelJobRequest, "DeleteJob": jobs_pb2.DeleteJobRequest,
+        "ListArtifacts": jobs_pb2.ListArtifactsRequest,
         "WatchJob": jobs_pb2.WatchJobRequest, "DownloadArtifact": jobs_pb2.DownloadArtifactRequest,
     }  # fmt: skip
     admin = {
