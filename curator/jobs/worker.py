@@ -73,7 +73,9 @@ def run(folder: Path) -> int:
         with _alone(folder):
             from curator.jobs.tasks import carry_out
 
-            carry_out(Work.load(folder), folder, teller).save(folder)
+            work = Work.load(folder)
+            work.enter(folder)
+            carry_out(work, folder, teller).save(folder)
     except CuratorError as error:
         log.exception("the job failed")
         teller.send(Event(failure=Failure(code=error.code, message=str(error))))

@@ -22,7 +22,7 @@ from curator_server.library import Library
 from curator_server.paging import page_by_name
 from curator_server.registry import Registry
 from curator_server.settings import ServerSettings
-from curator_server.views import given_models, neuron_sets
+from curator_server.views import given_models, neuron_sets, shown_models
 
 FEATURES = ("score", "filter", "zstd_documents", "zstd_jsonl")
 JOB_FEATURES = ("jobs", "load_model", "identify_neurons", "build_study", "filter_dataset")
@@ -155,7 +155,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
 
     async def _models(self) -> dict[str, catalog_pb2.Model]:
         loaded = {} if self._library is None else await self._read(self._library.models)
-        return given_models(self._registry) | loaded
+        return given_models(self._registry) | shown_models(loaded)
 
     async def _atlases(self) -> dict[str, catalog_pb2.Atlas]:
         return {} if self._library is None else await self._read(self._library.atlases)

@@ -6,6 +6,7 @@ thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from curator.api.v1.catalog_pb2 import Atlas, Model, NeuronSet, Report
@@ -31,6 +32,16 @@ def given_models(registry: Registry) -> dict[str, Model]:
                 state=Model.STATE_ACTIVE,
             )
     return models
+
+
+def shown_models(models: Mapping[str, Model]) -> dict[str, Model]:
+    """The models that jobs have loaded, without the folders that they lie in."""
+    shown: dict[str, Model] = {}
+    for name, model in models.items():
+        shown[name] = Model()
+        shown[name].CopyFrom(model)
+        shown[name].repo = shown_name(model.repo)
+    return shown
 
 
 def neuron_sets(registry: Registry) -> dict[str, NeuronSet]:

@@ -289,7 +289,9 @@ def test_sources_below_a_root_are_read_by_absolute_and_by_relative_name(world):
         for uri in (str(path), "deep/pool.jsonl", "deep/*.jsonl", "deep", f"file://{path}", "env:python"):
             client.jobs.wait(client.jobs.create(study_spec({"s": ["models/a", "models/b"]}, {"law": uri})).name)
             (found,) = world.workers.works[-1].order.probe.domains["law"]
-            assert found.startswith(str(world.root)) or found == uri == "env:python"
+            assert (
+                found.startswith("texts/deep") or found == uri == "env:python"
+            )  # as the worker finds it, among links to roots
         (world.root / "texts/odd.txt").write_text("tree")
         with pytest.raises(ConfigError, match=r"^odd\.txt has a suffix"):
             client.jobs.create(study_spec({"s": ["models/a", "models/b"]}, {"law": "odd.txt"}))

@@ -58,6 +58,12 @@ class CatalogStore:
             rows = database.execute("SELECT name, model FROM models ORDER BY name").fetchall()
         return {name: Model.FromString(model) for name, model in rows}
 
+    def asked(self, name: str) -> jobs_pb2.LoadModelSpec:
+        """What was asked for when the model was loaded; empty when that is not known."""
+        with self._database.reading() as database:
+            row = one(database, "SELECT spec FROM models WHERE name = ?", (name,))
+        return jobs_pb2.LoadModelSpec() if row is None else jobs_pb2.LoadModelSpec.FromString(row[0])
+
     def put_model(self, model: Model, spec: jobs_pb2.LoadModelSpec) -> None:
         """Keep a model that has been loaded. Raises AlreadyExistsError when the name stands for another one by now."""
         with self._database.transaction() as database:

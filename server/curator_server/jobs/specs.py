@@ -17,6 +17,7 @@ from curator.errors import ConfigError, JobError, ModelNotFoundError
 from curator.filtering.policy import Policy
 from curator.orders import (
     ARTIFACTS,
+    INPUTS,
     STUDY,
     FilterOrder,
     GroupOrder,
@@ -98,6 +99,7 @@ class Orders:
         return Work(
             order=order,
             atlases=str(settings.atlases),
+            roots={name: str(root) for name, root in {INPUTS: folder / INPUTS, **self._places.roots}.items()},
             device=settings.device,
             dtype=settings.dtype,
             workers=settings.workers,
@@ -106,7 +108,7 @@ class Orders:
     def _load_model(self, spec: jobs_pb2.LoadModelSpec, _: Path) -> LoadModelOrder:
         if spec.dtype not in _DTYPES:
             raise ConfigError(f"{spec.dtype!r} is no type that models are loaded in; use float32, bfloat16 or float16.")
-        name = self._places.model(spec.repo)
+        name = self._places.model(spec.repo, spec.revision)
         return LoadModelOrder(model=ModelOrder(name=name, revision=spec.revision, dtype=spec.dtype or "auto"))
 
     def _identify(self, spec: jobs_pb2.IdentifyNeuronsSpec, folder: Path) -> IdentifyOrder:
@@ -179,7 +181,8 @@ class Orders:
         if model.state != catalog_pb2.Model.STATE_ACTIVE:
             raise JobError(f"The model {name!r} is not loaded yet, or could not be; look at the job that loads it.")
         revision = "" if model.repo.startswith(ZOO) or Path(model.repo).is_dir() else model.revision
-        return ModelOrder(name=self._places.model(model.repo), revision=revision, dtype=model.dtype or "auto")
+        asked = self._store.catalog.asked(name).revision
+        return ModelOrder(name=self._places.model(model.repo, asked), revision=revision, dtype=model.dtype or "auto")
 
     def _probe(self, spec: jobs_pb2.ProbeSpec, folder: Path) -> ProbeOrder:
         labels = [labelled.domain for labelled in spec.sources]
@@ -201,7 +204,7 @@ class Orders:
     def _uris(self, source: jobs_pb2.DataSource, number: int, folder: Path) -> tuple[str, ...]:
         match source.WhichOneof("source"):
             case "documents":
-                return (str(input_file(folder, number)),)
+                return (f"{INPUTS}/{input_file(folder, number).name}",)
             case "files":
                 return self._places.sources(source.files.uris)
             case "hugging_face":
