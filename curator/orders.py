@@ -143,6 +143,8 @@ class Work(_Value):
     order: Order
     atlases: str
     """Folder where atlases are kept; all jobs share it."""
+    call: dict[str, str] = {}
+    """``request_id`` and ``traceparent`` of the call that created the job, where they are known."""
     roots: dict[str, str] = {}
     """Folders of sources by the names that source URIs begin with."""
     device: str = "auto"

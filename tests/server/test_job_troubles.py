@@ -2,17 +2,22 @@
 
 import asyncio
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 from curator_client import AsyncClient, Client, ConnectionOptions, RetryPolicy
 from curator_server.app import build_server
 from curator_server.jobs.store import Store
 
-from curator.api.v1 import catalog_pb2, jobs_pb2
+from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2
 from curator.errors import ArtifactNotFoundError, JobNotFoundError, StorageError
+from curator.filtering.policy import Policy
+from curator.orders import FilterOrder, Work
 from tests.contract.job_fakes import JobWorld
 from tests.contract.job_requests import identify, study, until
 from tests.contract.service_fakes import LetterScorer, sample_documents
@@ -229,3 +234,29 @@ async def stopped_while_loading(world):
     await server.stop()
     assert time.monotonic() - began < 1 + 0.5 + 2 + 3  # grace_s, stop_s, what is late, and a slow machine
     return job.name
+
+
+def test_a_worker_is_told_which_request_it_works_for(world):
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    with world.server() as server, grpc.insecure_channel(server.address) as channel, Client(server.address) as client:
+        request = catalog_pb2.LoadModelRequest(spec=jobs_pb2.LoadModelSpec(repo="zoo:a"))
+        metadata = [("x-request-id", "nightly-7"), ("traceparent", f"00-{trace}-{span}-01")]
+        job = catalog_pb2_grpc.CatalogServiceStub(channel).LoadModel(request, timeout=20, metadata=metadata).job
+        client.jobs.wait(job.name)
+    told = {"request_id": "nightly-7", "traceparent": f"00-{trace}-{span}-01"}
+    assert world.workers.works[-1].call == told
+
+
+def test_every_line_of_a_worker_s_log_names_its_request(tmp_path):
+    order = FilterOrder(
+        sources=("texts/absent.jsonl",), neuron_set=str(tmp_path / "absent"), target="law", etag="e",
+        policy=Policy(keep_fraction=0.5), out=str(tmp_path / "artifacts"),
+    )  # fmt: skip
+    Work(order=order, atlases=str(tmp_path), call={"request_id": "nightly-7"}).save(tmp_path)
+    command = [sys.executable, "-m", "curator.jobs", str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as worker:
+        said, log = worker.stdout.read(), worker.stderr.read()
+    assert '"failure"' in said
+    assert "[nightly-7] the job failed" in log

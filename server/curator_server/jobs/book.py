@@ -8,6 +8,7 @@ second at first and five seconds at last, until it is kept or the server stops; 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -45,6 +46,10 @@ class Book:
     async def get(self, key: str) -> Job:
         """The job as it is, when the database can say it. Raises JobNotFoundError."""
         return await self.surely(lambda: self.threads.database(self._store.get, key))
+
+    async def call(self, key: str) -> dict[str, str]:
+        """What is known of the call that created a job, for the worker's log. Raises JobNotFoundError, StorageError."""
+        return json.loads(await self.threads.database(self._store.call, key) or "{}")
 
     async def note(self, key: str, change: Callable[[Job], bool]) -> None:
         """A change that may be lost, such as progress."""

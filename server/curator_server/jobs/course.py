@@ -104,8 +104,10 @@ class Course:
 
     async def _work(self) -> Work:
         """The order, written where the worker looks for it."""
-        work = await self._book.threads.files(self._means.work_of, self.job, self.folder)
-        await self._book.threads.files(work.save, self.folder)
+        threads = self._book.threads
+        work = await threads.files(self._means.work_of, self.job, self.folder)
+        work = work.model_copy(update={"call": await self._book.call(self.job.uid)})
+        await threads.files(work.save, self.folder)
         return work
 
     async def _listen(self, worker: Worker) -> Failure | None:

@@ -7,6 +7,7 @@ checked anew. All of it is thread work (files, database), so the event loop stay
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import uuid
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from curator.api.v1 import catalog_pb2, jobs_pb2
 from curator.errors import ConfigError, CuratorError
+from curator_server.calls import CURRENT
 from curator_server.jobs.places import public_message
 from curator_server.jobs.runner import Runner
 from curator_server.jobs.settings import JobSettings
@@ -88,7 +90,9 @@ class Desk:
         self._library.require_free(job)
         if wanted.validate_only:
             return job
-        return self._keep(job, Request(job, kind, digest, wanted.request_id, claims_of(job)))
+        call = CURRENT.get()
+        words = json.dumps({} if call is None else call.carried)
+        return self._keep(job, Request(job, kind, digest, wanted.request_id, claims_of(job), words))
 
     def _keep(self, job: Job, request: Request) -> Job:
         job.uid = uuid.uuid4().hex
