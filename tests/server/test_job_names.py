@@ -102,6 +102,15 @@ def test_of_two_loads_under_one_name_the_refused_one_starts_no_job(world):
             client.jobs.unload_model("models/z")
 
 
+def test_one_request_that_is_sent_many_times_at_once_is_one_job(world):
+    with world.client() as client, ThreadPoolExecutor(16) as pool:
+        world.loaded(client, "a", "b")
+        for turn in range(4):
+            spec = identify(neuron_set_id=f"x{turn}")
+            made = pool.map(lambda _, spec=spec, turn=turn: client.jobs.create(spec, request_id=f"r{turn}"), range(16))
+            assert len({job.uid for job in made}) == 1
+
+
 def test_a_set_whose_model_is_unloaded_is_listed_on_request_and_can_be_deleted(world):
     name = "models/a/neuronSets/x"
     with world.client() as client:

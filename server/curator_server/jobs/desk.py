@@ -84,15 +84,25 @@ class Desk:
         earlier = self._store.find_request(wanted.request_id, digest)
         if earlier is not None:
             return earlier
-        self._orders.check(spec)
-        job_id = plain_name(wanted.job_id or f"{kind.replace('_', '-')}-{uuid.uuid4().hex[:12]}", "job_id")
-        job = _pending(spec, PREFIX + job_id)
-        self._library.require_free(job)
+        try:
+            job = self._checked(wanted.job_id, kind, spec)
+        except CuratorError:  # refused for what the same request, sent twice at once, has taken meanwhile?
+            earlier = self._store.find_request(wanted.request_id, digest)
+            if earlier is None:
+                raise
+            return earlier
         if wanted.validate_only:
             return job
         call = CURRENT.get()
         words = json.dumps({} if call is None else call.carried)
         return self._keep(job, Request(job, kind, digest, wanted.request_id, claims_of(job), words))
+
+    def _checked(self, job_id: str, kind: str, spec: Job) -> Job:
+        self._orders.check(spec)
+        name = plain_name(job_id or f"{kind.replace('_', '-')}-{uuid.uuid4().hex[:12]}", "job_id")
+        job = _pending(spec, PREFIX + name)
+        self._library.require_free(job)
+        return job
 
     def _keep(self, job: Job, request: Request) -> Job:
         job.uid = uuid.uuid4().hex
