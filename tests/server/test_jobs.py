@@ -2,12 +2,11 @@
 
 import socket
 import sqlite3
-import time
 import zlib
 
 import grpc
 import pytest
-from curator_client import Client, RetryPolicy, filter_spec, identify_spec, probe_spec, study_spec
+from curator_client import Client, RetryPolicy, filter_spec, identify_spec, study_spec
 
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from curator.errors import (
@@ -28,31 +27,16 @@ from curator.orders import Failure
 from curator.records import Document
 from curator.settings import AtlasSettings, NeuronSetSettings
 from tests.contract.job_fakes import FINGERPRINT, JobWorld
+from tests.contract.job_requests import EXAMPLES, identify, study, until
 from tests.contract.service_fakes import sample_documents
 
 pytestmark = pytest.mark.timeout(60)
 Job = jobs_pb2.Job
-EXAMPLES = [Document(f"e{number}", "tree and leaf " * 60) for number in range(5)]
 
 
 @pytest.fixture
 def world(tmp_path):
     return JobWorld(tmp_path)
-
-
-def study(**more):
-    return study_spec({"small": ["models/a", "models/b"]}, probe_spec({"law": EXAMPLES}, **more))
-
-
-def identify(**more):
-    return identify_spec("models/a", ["models/b"], {"law": EXAMPLES}, **more)
-
-
-def until(wanted, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not wanted():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
 
 
 def test_a_job_goes_from_pending_to_succeeded_and_lists_its_artifacts(world):
