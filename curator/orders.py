@@ -2,11 +2,13 @@
 
 A server checks a request, turns it into an order and writes ``order.json`` into the job's folder; the worker writes one JSON
 line for each step of progress to standard output and, last, ``result.json``. Everything here is a frozen value that survives
-JSON, so neither side holds anything that a killed process would lose. Names in an order are resolved: paths are absolute and
-inside what the operator allows. It runs nothing and loads neither gRPC nor a model.
+JSON, so neither side holds anything that a killed process would lose. Names in an order are resolved and inside what the operator
+allows: paths are absolute, but for those of sources, which begin with the name of a root. It runs nothing and loads neither gRPC
+nor a model.
 
     FOLDER/order.json      what to do
     FOLDER/inputs/         documents that the caller sent along
+    FOLDER/roots/          links to the roots of sources, among which the worker works
     FOLDER/artifacts/      what can be downloaded
     FOLDER/result.json     what came out; written last
     FOLDER/worker.log      standard error of the worker, for the operator
@@ -14,6 +16,7 @@ inside what the operator allows. It runs nothing and loads neither gRPC nor a mo
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -27,6 +30,7 @@ from curator.records import DocumentScorer
 from curator.text.rows import SourceOptions
 
 ORDER, RESULT, ARTIFACTS, INPUTS, LOG = "order.json", "result.json", "artifacts", "inputs", "worker.log"
+ROOTS = "roots"
 NEURON_SET, STUDY = "neuron-set", "study.json"
 RuleName = Literal["paper", "strict", "universal"]
 
@@ -139,6 +143,10 @@ class Work(_Value):
     order: Order
     atlases: str
     """Folder where atlases are kept; all jobs share it."""
+    call: dict[str, str] = {}
+    """``request_id`` and ``traceparent`` of the call that created the job, where they are known."""
+    roots: dict[str, str] = {}
+    """Folders of sources by the names that source URIs begin with."""
     device: str = "auto"
     """Where models go."""
     dtype: str = "auto"
@@ -149,6 +157,16 @@ class Work(_Value):
     def save(self, folder: Path) -> None:
         """Write it where the worker looks for it."""
         write_json(folder / ORDER, self.model_dump(mode="json"))
+
+    def enter(self, folder: Path) -> None:
+        """Go where the names of sources lead to the roots, so that what is written of them names no other folder."""
+        place = folder / ROOTS
+        place.mkdir(exist_ok=True)
+        for name, root in self.roots.items():
+            link = place / name
+            link.unlink(missing_ok=True)
+            link.symlink_to(root)
+        os.chdir(place)
 
     @classmethod
     def load(cls, folder: Path) -> Work:

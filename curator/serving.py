@@ -1,14 +1,15 @@
 """Neuron sets as scorers that a server offers: each model is loaded once, however many sets read it.
 
 A set with several target domains is offered once for each, as ``<set>.<domain>``, because a scorer scores for one domain. Cost:
-the model, at the first set that reads it; a few milliseconds for every other. Thread-safe; loading holds a lock, so that two
-callers never load one model twice. It does not know names of resources, nor what is offered at the moment.
+the model, at the first set that reads it; a few milliseconds for every other. Thread-safe; a model that is being loaded is waited
+for by those who want the same one, and by nobody else. It does not know names of resources, nor what is offered at the moment.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ class SetShelf:
     ) -> None:
         """``on_load`` hears the name of every model before it is loaded."""
         self._device, self._dtype, self.on_load = device, dtype, on_load
-        self._loaded: dict[tuple[str, str], Backbone] = {}
+        self._loaded: dict[tuple[str, str], Future[Backbone]] = {}
         self._lock = threading.Lock()
 
     def open(self, folder: Path) -> list[OfferedSet]:
@@ -63,10 +64,20 @@ class SetShelf:
 
         key = (manifest.model_fingerprint, manifest.tokenizer_fingerprint)
         with self._lock:
-            if key not in self._loaded:
-                self.on_load(manifest.model)
-                self._loaded[key] = model_of(manifest, device=self._device, dtype=self._dtype).load()
-            return self._loaded[key]
+            there = self._loaded.get(key)
+            coming = self._loaded[key] = there or Future()
+        if there is not None:
+            return there.result()
+        try:
+            self.on_load(manifest.model)
+            coming.set_result(model_of(manifest, device=self._device, dtype=self._dtype).load())
+        except BaseException as error:
+            with self._lock:
+                if self._loaded.get(key) is coming:  # the next caller tries again
+                    del self._loaded[key]
+            coming.set_exception(error)
+            raise
+        return coming.result()
 
 
 @dataclass(frozen=True, slots=True)

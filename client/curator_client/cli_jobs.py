@@ -93,8 +93,12 @@ def download(
     """Fetch what a job has written, whole files only; the same command goes on where it was interrupted."""
     with client_of(context) as client:
         job = client.jobs.get(_full(name))
-        for one in artifact or [listed.name for listed in job.artifacts]:
-            typer.echo(client.jobs.download(job, one, output))
+        if artifact:
+            paths = (client.jobs.download(job, one, output) for one in artifact)
+        else:
+            paths = iter(client.jobs.download_all(job, output))
+        for path in paths:
+            typer.echo(path)
 
 
 @jobs_app.command()

@@ -11,6 +11,7 @@ import hashlib
 import os
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -48,6 +49,15 @@ def require_success(job: Job) -> Job:
     if job.state == Job.STATE_CANCELLED:
         raise CancelledJobError(f"{job.name} was cancelled.")
     raise JobError(f"{job.name} has not ended; wait for it.")
+
+
+def with_artifacts(job: Job, artifacts: Sequence[jobs_pb2.Artifact]) -> Job:
+    """The job with these artifacts in place of those that came with it."""
+    found = Job()
+    found.CopyFrom(job)
+    del found.artifacts[:]
+    found.artifacts.extend(artifacts)
+    return found
 
 
 class WatchFlow:

@@ -19,7 +19,7 @@ from typing import Any
 
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from curator_client.core import pages
-from curator_client.job_flows import DownloadFlow, Following, Job, WatchFlow, require_success
+from curator_client.job_flows import DownloadFlow, Following, Job, WatchFlow, require_success, with_artifacts
 from curator_client.link import DRAINED, BrokenStreamError, Link
 from curator_client.retry import Deadline
 from curator_client.specs import Spec, create_request, load_request
@@ -73,6 +73,14 @@ class Jobs:
         request = jobs_pb2.ListJobsRequest(filter=filter, page_size=page_size)
         yield from self._pages(self._jobs.ListJobs, request, "jobs")
 
+    def artifacts(self, job: Job | str) -> list[jobs_pb2.Artifact]:
+        """Everything that a job has written, by name; a job itself comes with the first 1000, and in lists with none."""
+        found = self.get(job) if isinstance(job, str) else job
+        if len(found.artifacts) >= found.artifact_count:
+            return list(found.artifacts)
+        request = jobs_pb2.ListArtifactsRequest(parent=found.name, page_size=1000)
+        return list(self._pages(self._jobs.ListArtifacts, request, "artifacts"))
+
     def cancel(self, name: str) -> Job:
         """The job, asked to stop; asking twice, or too late, changes nothing."""
         return self._link.unary(self._jobs.CancelJob, jobs_pb2.CancelJobRequest(name=name)).job
@@ -104,7 +112,19 @@ class Jobs:
 
         Raises ArtifactNotFoundError for a name that the job does not list, ArtifactError for bytes that are not what it states.
         """
-        flow = DownloadFlow(self.get(job) if isinstance(job, str) else job, artifact, Path(folder))
+        found = self.get(job) if isinstance(job, str) else job
+        if artifact not in {one.name for one in found.artifacts}:
+            found = with_artifacts(found, self.artifacts(found))
+        return self._download(found, artifact, Path(folder))
+
+    def download_all(self, job: Job | str, folder: Path) -> list[Path]:
+        """Every artifact of a job, below a folder."""
+        found = self.get(job) if isinstance(job, str) else job
+        listed = self.artifacts(found)
+        return [self._download(with_artifacts(found, [one]), one.name, folder) for one in listed]
+
+    def _download(self, job: Job, artifact: str, folder: Path) -> Path:
+        flow = DownloadFlow(job, artifact, folder)
         flow.open()
         try:
             if not flow.complete:
@@ -114,11 +134,6 @@ class Jobs:
             return flow.finish()
         finally:
             flow.close()
-
-    def download_all(self, job: Job | str, folder: Path) -> list[Path]:
-        """Every artifact of a job, below a folder."""
-        found = self.get(job) if isinstance(job, str) else job
-        return [self.download(found, artifact.name, folder) for artifact in found.artifacts]
 
     def models(self) -> list[catalog_pb2.Model]:
         """Models of the server."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from curator_client.core import async_pages
-from curator_client.job_flows import DownloadFlow, Following, Job, WatchFlow, require_success
+from curator_client.job_flows import DownloadFlow, Following, Job, WatchFlow, require_success, with_artifacts
 from curator_client.link import DRAINED, BrokenStreamError
 from curator_client.retry import Deadline
 from curator_client.specs import Spec, create_request, load_request
@@ -66,6 +66,14 @@ class AsyncJobs:
         async for job in self._pages(self._jobs.ListJobs, request, "jobs"):
             yield job
 
+    async def artifacts(self, job: Job | str) -> list[jobs_pb2.Artifact]:
+        """Like ``Jobs.artifacts``."""
+        found = await self.get(job) if isinstance(job, str) else job
+        if len(found.artifacts) >= found.artifact_count:
+            return list(found.artifacts)
+        request = jobs_pb2.ListArtifactsRequest(parent=found.name, page_size=1000)
+        return [one async for one in self._pages(self._jobs.ListArtifacts, request, "artifacts")]
+
     async def cancel(self, name: str) -> Job:
         """Like ``Jobs.cancel``."""
         return (await self._link.unary(self._jobs.CancelJob, jobs_pb2.CancelJobRequest(name=name))).job
@@ -94,21 +102,16 @@ class AsyncJobs:
 
     async def download(self, job: Job | str, artifact: str, folder: Path) -> Path:
         """Like ``Jobs.download``."""
-        flow = DownloadFlow(await self.get(job) if isinstance(job, str) else job, artifact, Path(folder))
-        flow.open()
-        try:
-            if not flow.complete:
-                async with aclosing(self._drive(self._jobs.DownloadArtifact, flow, Deadline(None))) as pieces:
-                    async for piece in pieces:
-                        flow.take(piece)
-            return flow.finish()
-        finally:
-            flow.close()
+        found = await self.get(job) if isinstance(job, str) else job
+        if artifact not in {one.name for one in found.artifacts}:
+            found = with_artifacts(found, await self.artifacts(found))
+        return await self._download(found, artifact, Path(folder))
 
     async def download_all(self, job: Job | str, folder: Path) -> list[Path]:
         """Like ``Jobs.download_all``."""
         found = await self.get(job) if isinstance(job, str) else job
-        return [await self.download(found, artifact.name, folder) for artifact in found.artifacts]
+        listed = await self.artifacts(found)
+        return [await self._download(with_artifacts(found, [one]), one.name, Path(folder)) for one in listed]
 
     async def models(self) -> list[catalog_pb2.Model]:
         """Like ``Jobs.models``."""
@@ -135,6 +138,18 @@ class AsyncJobs:
     async def delete_atlas(self, name: str) -> None:
         """Like ``Jobs.delete_atlas``."""
         await self._link.unary(self._catalog.DeleteAtlas, catalog_pb2.DeleteAtlasRequest(name=name))
+
+    async def _download(self, job: Job, artifact: str, folder: Path) -> Path:
+        flow = DownloadFlow(job, artifact, folder)
+        flow.open()
+        try:
+            if not flow.complete:
+                async with aclosing(self._drive(self._jobs.DownloadArtifact, flow, Deadline(None))) as pieces:
+                    async for piece in pieces:
+                        flow.take(piece)
+            return flow.finish()
+        finally:
+            flow.close()
 
     async def _get(self, name: str, deadline: Deadline | None = None) -> Job:
         return (await self._link.unary(self._jobs.GetJob, jobs_pb2.GetJobRequest(name=name), deadline)).job

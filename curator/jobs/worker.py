@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -67,13 +68,17 @@ def run(folder: Path) -> int:
     """Carry out the order of a folder; the exit status says how it went. ``result.json`` is there only after success."""
     line = _private_stdout()
     _end_with_the_server()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    _log_for("")
     teller = Teller(line)
     try:
         with _alone(folder):
             from curator.jobs.tasks import carry_out
 
-            carry_out(Work.load(folder), folder, teller).save(folder)
+            work = Work.load(folder)
+            _log_for(work.call.get("request_id", ""))
+            os.environ.update({"TRACEPARENT": found} if (found := work.call.get("traceparent")) else {})
+            work.enter(folder)
+            carry_out(work, folder, teller).save(folder)
     except CuratorError as error:
         log.exception("the job failed")
         teller.send(Event(failure=Failure(code=error.code, message=str(error))))
@@ -82,6 +87,13 @@ def run(folder: Path) -> int:
         log.exception("the job broke")
         return BROKEN
     return DONE
+
+
+def _log_for(request_id: str) -> None:
+    """Every line of the log names the request that the work is done for."""
+    name = f"[{re.sub(r'[^A-Za-z0-9._:-]', '-', request_id)}] " if request_id else ""
+    form = f"%(asctime)s %(levelname)s %(name)s {name}%(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, force=True)
 
 
 def _private_stdout() -> IO[str]:

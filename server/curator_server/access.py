@@ -42,6 +42,7 @@ SCOPES: dict[str, dict[str, frozenset[Scope]]] = {
         "CreateJob": _JOBS,
         "GetJob": _JOBS,
         "ListJobs": _JOBS,
+        "ListArtifacts": _JOBS,
         "CancelJob": _JOBS,
         "DeleteJob": _JOBS,
         "WatchJob": _JOBS,

@@ -37,7 +37,7 @@ from curator_server.engine import Engine
 from curator_server.health import Health
 from curator_server.interceptors import CallInterceptor
 from curator_server.jobs.launch import Launcher, launch_process
-from curator_server.jobs.room import JobRoom
+from curator_server.jobs.room import CatalogNeeds, JobRoom
 from curator_server.library import Shelf
 from curator_server.metrics import ServerMetrics
 from curator_server.registry import Registry
@@ -166,8 +166,8 @@ class CuratorServer:
     def _add_services(self, registry: Registry, device: str) -> None:
         scoring = ScoringServicer(self.settings, registry, self.engine, self.streams, self.metrics)
         scoring_pb2_grpc.add_ScoringServiceServicer_to_server(scoring, self.server)
-        library, desk = (None, None) if self.jobs is None else (self.jobs.library, self.jobs.desk)
-        catalog = CatalogServicer(self.settings, registry, device=device, library=library, desk=desk)
+        jobs: CatalogNeeds = {} if self.jobs is None else self.jobs.for_catalog
+        catalog = CatalogServicer(self.settings, registry, device=device, **jobs)
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(catalog, self.server)
         if self.jobs is not None:
             jobs_pb2_grpc.add_JobServiceServicer_to_server(self.jobs.servicer, self.server)

@@ -54,6 +54,14 @@ class Call:
             fields |= {"trace_id": self.trace_id, "parent_span_id": self.parent_span_id}
         return fields
 
+    @property
+    def carried(self) -> dict[str, str]:
+        """What work that outlives the call is told of it: ``request_id`` and, in a trace, ``traceparent``."""
+        carried = {"request_id": self.request_id}
+        if self.trace_id:
+            carried["traceparent"] = f"00-{self.trace_id}-{self.parent_span_id}-01"
+        return carried
+
 
 class StatusError(Exception):
     """An answer that is a gRPC status and no error of the library: who may call, and what is not offered here."""

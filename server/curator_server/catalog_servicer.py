@@ -6,21 +6,23 @@ it was started with.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import grpc
 
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc
-from curator.errors import ArtifactNotFoundError, CuratorError, ModelNotFoundError
+from curator.errors import ArtifactNotFoundError, ConfigError, CuratorError, ModelNotFoundError
 from curator.version import __version__
 from curator_server.calls import StatusError
 from curator_server.jobs.desk import Desk
-from curator_server.library import Library, given_models, neuron_sets
+from curator_server.jobs.specs import PLAIN
+from curator_server.jobs.threads import Threads
+from curator_server.library import Library
 from curator_server.paging import page_by_name
 from curator_server.registry import Registry
 from curator_server.settings import ServerSettings
+from curator_server.views import given_models, neuron_sets, shown_models
 
 FEATURES = ("score", "filter", "zstd_documents", "zstd_jsonl")
 JOB_FEATURES = ("jobs", "load_model", "identify_neurons", "build_study", "filter_dataset")
@@ -40,9 +42,10 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         device: str = "",
         library: Library | None = None,
         desk: Desk | None = None,
+        threads: Threads | None = None,
     ) -> None:
         self._settings, self._registry, self._device = settings, registry, device
-        self._library, self._desk = library, desk
+        self._library, self._desk, self._threads = library, desk, threads
 
     async def GetServerInfo(
         self, request: catalog_pb2.GetServerInfoRequest, context: _Context
@@ -62,7 +65,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.ListModelsRequest, context: _Context
     ) -> catalog_pb2.ListModelsResponse:
         """One page of models."""
-        models, token = page_by_name(await self._models(), request.page_size, request.page_token)
+        models, token = page_by_name("models", await self._models(), request.page_size, request.page_token)
         return catalog_pb2.ListModelsResponse(models=models, next_page_token=token)
 
     async def GetNeuronSet(
@@ -76,9 +79,13 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.ListNeuronSetsRequest, context: _Context
     ) -> catalog_pb2.ListNeuronSetsResponse:
         """One page of neuron sets."""
-        prefix = "" if request.parent in {"", "models/-"} else f"{request.parent}/neuronSets/"
-        wanted = {name: found for name, found in neuron_sets(self._registry).items() if name.startswith(prefix)}
-        sets, token = page_by_name(wanted, request.page_size, request.page_token)
+        prefix = _prefix_of(request.parent)
+        found = neuron_sets(self._registry)
+        if request.show_unloaded and self._library is not None:
+            found = await self._read(self._library.unloaded_sets) | found
+        wanted = {name: one for name, one in found.items() if name.startswith(prefix)}
+        listing = f"neuronSets of {prefix}{' or unloaded' if request.show_unloaded else ''}"
+        sets, token = page_by_name(listing, wanted, request.page_size, request.page_token)
         return catalog_pb2.ListNeuronSetsResponse(neuron_sets=sets, next_page_token=token)
 
     async def LoadModel(
@@ -93,14 +100,14 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.UnloadModelRequest, context: _Context
     ) -> catalog_pb2.UnloadModelResponse:
         """Nothing, when the model is gone."""
-        await asyncio.to_thread(self._changing().unload, request.name)
+        await self._change(lambda library: library.unload(request.name))
         return catalog_pb2.UnloadModelResponse()
 
     async def DeleteNeuronSet(
         self, request: catalog_pb2.DeleteNeuronSetRequest, context: _Context
     ) -> catalog_pb2.DeleteNeuronSetResponse:
         """Nothing, when the set is gone."""
-        await asyncio.to_thread(self._changing().delete_set, request.name)
+        await self._change(lambda library: library.delete_set(request.name))
         return catalog_pb2.DeleteNeuronSetResponse()
 
     async def GetAtlas(self, request: catalog_pb2.GetAtlasRequest, context: _Context) -> catalog_pb2.GetAtlasResponse:
@@ -112,14 +119,14 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.ListAtlasesRequest, context: _Context
     ) -> catalog_pb2.ListAtlasesResponse:
         """One page of atlases."""
-        atlases, token = page_by_name(await self._atlases(), request.page_size, request.page_token)
+        atlases, token = page_by_name("atlases", await self._atlases(), request.page_size, request.page_token)
         return catalog_pb2.ListAtlasesResponse(atlases=atlases, next_page_token=token)
 
     async def DeleteAtlas(
         self, request: catalog_pb2.DeleteAtlasRequest, context: _Context
     ) -> catalog_pb2.DeleteAtlasResponse:
         """Nothing, when the atlas is gone."""
-        await asyncio.to_thread(self._changing().delete_atlas, request.name)
+        await self._change(lambda library: library.delete_atlas(request.name))
         return catalog_pb2.DeleteAtlasResponse()
 
     async def GetReport(
@@ -133,23 +140,38 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.ListReportsRequest, context: _Context
     ) -> catalog_pb2.ListReportsResponse:
         """One page of reports."""
-        reports, token = page_by_name(await self._reports(), request.page_size, request.page_token)
+        reports, token = page_by_name("reports", await self._reports(), request.page_size, request.page_token)
         return catalog_pb2.ListReportsResponse(reports=reports, next_page_token=token)
 
-    def _changing(self) -> Library:
+    async def _change(self, change: Callable[[Library], None]) -> None:
         if self._library is None:
             raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _READ_ONLY)
-        return self._library
+        library = self._library
+        await self._read(lambda: change(library))
+
+    async def _read(self, function: Callable[[], _Item]) -> _Item:
+        """In a thread of the jobs, so that a slow disk does not delay scoring."""
+        return function() if self._threads is None else await self._threads.files(function)
 
     async def _models(self) -> dict[str, catalog_pb2.Model]:
-        loaded = {} if self._library is None else await asyncio.to_thread(self._library.models)
-        return given_models(self._registry) | loaded
+        loaded = {} if self._library is None else await self._read(self._library.models)
+        return given_models(self._registry) | shown_models(loaded)
 
     async def _atlases(self) -> dict[str, catalog_pb2.Atlas]:
-        return {} if self._library is None else await asyncio.to_thread(self._library.atlases)
+        return {} if self._library is None else await self._read(self._library.atlases)
 
     async def _reports(self) -> dict[str, catalog_pb2.Report]:
-        return {} if self._library is None else await asyncio.to_thread(self._library.reports)
+        return {} if self._library is None else await self._read(self._library.reports)
+
+
+def _prefix_of(parent: str) -> str:
+    """What the names of a parent's neuron sets begin with. Raises ConfigError for what is no name of a model."""
+    if parent in {"", "models/-"}:
+        return ""
+    model = parent.removeprefix("models/")
+    if model == parent or not PLAIN.fullmatch(model):
+        raise ConfigError(f"The parent {parent[:100]!r} is no model; write models/NAME, or leave it out for all.")
+    return f"{parent}/neuronSets/"
 
 
 def _found(items: Mapping[str, _Item], name: str, missing: CuratorError) -> _Item:

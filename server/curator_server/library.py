@@ -2,7 +2,8 @@
 
 Models and sets that jobs made are in the job database and below the state folder, and are there again after a restart. A set is
 offered only when its model is in memory, and a model is named only while it has not been unloaded. Everything here may read the
-disk or load a model: callers use a thread. One lock makes changes one after the other.
+disk or load a model: callers use a thread. One lock makes changes one after the other; models are loaded outside of it, so that
+one which takes minutes delays nobody else, and what has changed meanwhile is looked at again before anything is offered.
 """
 
 from __future__ import annotations
@@ -12,29 +13,25 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from curator.api.v1 import jobs_pb2
 from curator.api.v1.catalog_pb2 import Atlas, Model, NeuronSet, Report
-from curator.errors import (
-    AlreadyExistsError,
-    ArtifactError,
-    ArtifactNotFoundError,
-    CuratorError,
-    JobError,
-    ModelNotFoundError,
-)
-from curator.files import atomic_folder, inside
+from curator.errors import AlreadyExistsError, ArtifactNotFoundError, CuratorError, JobError, ModelNotFoundError
+from curator.files import atomic_folder, inside, partial_name
 from curator.orders import OfferedSet, Result
+from curator_server.jobs.catalog_store import KeptSet
 from curator_server.jobs.settings import JobSettings
-from curator_server.jobs.specs import set_id
-from curator_server.jobs.store import Job, KeptSet, Store
-from curator_server.registry import Entry, Registry, model_resource
+from curator_server.jobs.sources import kind_of
+from curator_server.jobs.specs import claims_of, set_name
+from curator_server.jobs.store import Job, Store
+from curator_server.registry import Entry, Registry
+from curator_server.views import REPORT_FILES, atlas_of, report_of, unloaded_set
 
 logger = logging.getLogger(__name__)
 _ATLAS = re.compile(r"[A-Za-z0-9][\w.-]*")
-REPORT_FILES = ("report.html", "report.json", "study.json")
+_READS_ATLASES = frozenset({"identify_neurons", "build_study"})
 
 
 class Shelf(Protocol):
@@ -54,103 +51,99 @@ class Library:
 
     def __init__(self, settings: JobSettings, store: Store, registry: Registry, shelf: Shelf) -> None:
         self._settings, self._store, self._registry, self._shelf = settings, store, registry, shelf
+        self._kept = store.catalog
         self._lock = threading.RLock()
 
     def restore(self) -> None:
         """Offer the neuron sets of earlier servers; one that cannot be opened is logged and left out."""
-        for name, model in self._store.models().items():
+        self._kept.end_lost_loads()
+        for model in self._kept.models().values():
             if model.state == Model.STATE_ACTIVE:
-                self._offer_sets_of(name, model)
+                self._offer(self._opened_for(model))
 
     def models(self) -> dict[str, Model]:
         """Models that jobs have loaded, by name."""
-        return self._store.models()
+        return self._kept.models()
 
     def atlases(self) -> dict[str, Atlas]:
         """Atlases on disk, by name. Cost: reading each manifest."""
         folder = self._settings.atlases
-        found = (_atlas(path) for path in sorted(folder.iterdir())) if folder.is_dir() else ()
+        found = (atlas_of(path) for path in sorted(folder.iterdir())) if folder.is_dir() else ()
         return {atlas.name: atlas for atlas in found if atlas is not None}
 
     def reports(self) -> dict[str, Report]:
         """Reports of the jobs that are kept, by name."""
-        reports: dict[str, Report] = {}
-        before = 0
-        while page := self._store.page(1000, before, state=Job.STATE_SUCCEEDED):
-            reports |= {found.name: found for _, job in page if (found := _report(job)) is not None}
-            before = page[-1][0]
-        return reports
+        found = (report_of(job) for job in self._store.with_files(REPORT_FILES))
+        return {report.name: report for report in found if report is not None}
 
-    def begin_model(self, name: str, spec: jobs_pb2.LoadModelSpec) -> None:
-        """Name a model that a job is about to load. Raises AlreadyExistsError when the name stands for another one."""
-        with self._lock:
-            self.require_free(name, spec)
-            there = self._store.models().get(name)
-            if there is None or there.state != Model.STATE_ACTIVE:
-                loading = Model(name=name, repo=spec.repo, revision=spec.revision, state=Model.STATE_LOADING)
-                self._store.put_model(loading)
+    def unloaded_sets(self) -> dict[str, NeuronSet]:
+        """The neuron sets whose model is not loaded, by the names under which they would be offered."""
+        offered = {entry.kept for entry in self._registry.entries.values()}
+        return {
+            name: unloaded_set(kept, name, target)
+            for kept in self._kept.sets()
+            if kept.name not in offered
+            for name, target in self._kept.offered_names(kept).items()
+        }
 
-    def require_free(self, name: str, spec: jobs_pb2.LoadModelSpec) -> None:
-        """Raise AlreadyExistsError when the name stands for another model."""
-        there = self._store.models().get(name)
-        taken = there is not None and there.state != Model.STATE_FAILED and there.repo != spec.repo
-        if taken or name in {entry.model for entry in self._registry.entries.values() if not entry.kept}:
-            raise AlreadyExistsError(f"There is another model {name!r} already; choose another model_id, or unload it.")
+    def require_free(self, job: Job) -> None:
+        """Raise AlreadyExistsError when a name that the job would give stands for something else."""
+        if job.model:
+            given = {entry.model for entry in self._registry.entries.values() if not entry.kept}
+            if job.model in given:
+                raise AlreadyExistsError(
+                    f"There is another model {job.model!r} already; choose another model_id, or unload it."
+                )
+            self._kept.require_free_model(job.model, job.load_model)
+        self._kept.require_free(claims_of(job))
 
     def publish(self, job: Job, result: Result, folder: Path) -> list[str]:
-        """Take in what a job made; see ``runner.Catalog``. Raises what loading a model raises, AlreadyExistsError for a name."""
-        with self._lock:
-            if result.model is not None:
-                self._publish_model(job, result)
-            if result.neuron_set:
-                return self._publish_set(job, folder / result.neuron_set)
-            return []
-
-    def abandoned(self, job: Job) -> None:
-        """Say of a model whose loading failed, or was stopped, that it is not there."""
-        with self._lock:
-            model = self._store.models().get(job.model) if job.model else None
-            if model is not None and model.state == Model.STATE_LOADING:
-                model.state = Model.STATE_FAILED
-                self._store.put_model(model)
+        """Take in what a job made; see ``course.Catalog``. Raises what loading a model raises, AlreadyExistsError for a name."""
+        if result.model is not None:
+            self._publish_model(job, result)
+        return self._publish_set(job, folder / result.neuron_set) if result.neuron_set else []
 
     def unload(self, name: str) -> None:
         """Forget a model and offer its sets no longer. Raises ModelNotFoundError, JobError while it is being loaded."""
         with self._lock:
-            model = self._store.models().get(name)
+            model = self._kept.models().get(name)
             if model is None:
                 self._refuse_given(lambda entry: entry.model == name)
                 raise ModelNotFoundError(f"There is no model {name!r} here; ListModels names those that are.")
             if model.state == Model.STATE_LOADING:
                 raise JobError(f"The model {name!r} is being loaded; cancel the job that loads it.")
+            self._kept.delete_model(name)
             self._registry.remove([entry.name for entry in self._registry.entries.values() if entry.model == name])
-            self._store.delete_model(name)
-            in_use = {entry.offered.scorer.model_fingerprint for entry in self._registry.entries.values()}
-            if model.fingerprint not in in_use:
-                self._shelf.forget(model.fingerprint)
+            self._forget_unused(model.fingerprint)
 
     def delete_set(self, name: str) -> None:
-        """Remove a neuron set with all its targets. Raises ArtifactNotFoundError, JobError for one given at the start."""
+        """Remove a neuron set with all its targets, whether or not its model is loaded.
+
+        Raises ArtifactNotFoundError, JobError for one given at the start.
+        """
         with self._lock:
             self._refuse_given(lambda entry: entry.name == name)
             entry = self._registry.entries.get(name)
-            kept = next((one for one in self._store.sets() if entry is not None and one.name == entry.kept), None)
+            kept = self._kept.set_of(name if entry is None else entry.kept)
             if kept is None:
                 raise ArtifactNotFoundError(
                     f"There is no neuron set {name!r} here; ListNeuronSets names those that are."
                 )
-            same = [one.name for one in self._registry.entries.values() if one.kept == kept.name]
-            self._registry.remove(same)
-            self._store.delete_set(kept.name)
+            self._kept.delete_set(kept)
+            self._registry.remove([one.name for one in self._registry.entries.values() if one.kept == kept.name])
             shutil.rmtree(kept.folder, ignore_errors=True)
 
     def delete_atlas(self, name: str) -> None:
-        """Remove an atlas. Raises ArtifactNotFoundError."""
+        """Remove an atlas. Raises ArtifactNotFoundError, JobError while a job is at work that may read it."""
         identity = name.removeprefix("atlases/")
         folder = self._settings.atlases
         if not name.startswith("atlases/") or not _ATLAS.fullmatch(identity) or not (inside(folder, identity)).is_dir():
             raise ArtifactNotFoundError(f"There is no atlas {name!r} here; ListAtlases names those that are.")
-        shutil.rmtree(inside(folder, identity), ignore_errors=True)
+        if reading := [job.name for job in self._store.at_work() if kind_of(job) in _READS_ATLASES]:
+            raise JobError(f"{reading[0]} is at work and may read the atlas; wait until it has ended, or cancel it.")
+        gone = partial_name(inside(folder, identity))
+        inside(folder, identity).rename(gone)  # at once: a job that begins now finds all of it or nothing
+        shutil.rmtree(gone, ignore_errors=True)
 
     def _publish_model(self, job: Job, result: Result) -> None:
         if result.model is None:
@@ -164,33 +157,58 @@ class Library:
             max_tokens=result.model.max_tokens,
             state=Model.STATE_ACTIVE,
         )
-        self._offer_sets_of(model.name, model)
-        self._store.put_model(model)
+        opened = self._opened_for(model)
+        with self._lock:
+            self._kept.put_model(model, job.load_model)
+            self._offer(opened)
 
     def _publish_set(self, job: Job, made: Path) -> list[str]:
-        name = f"{job.identify_neurons.model}/neuronSets/{set_id(job.identify_neurons)}"
-        there = {kept.name: kept for kept in self._store.sets()}
-        if name in there and there[name].job != job.name:
-            raise AlreadyExistsError(f"There is a neuron set {name!r} already; choose another neuron_set_id.")
+        """The names under which a set is offered; it is kept, and not offered, when its model was unloaded meanwhile."""
+        name = set_name(job.identify_neurons)
+        self._kept.require_own(name, job.uid)
         folder = self._settings.neuron_sets / name.removeprefix("models/").replace("/neuronSets/", "/")
         with atomic_folder(folder) as partial:
             shutil.copytree(made, partial, dirs_exist_ok=True)
-        kept = KeptSet(name, folder, job.name, float(job.create_time.ToSeconds()))
+        kept = KeptSet(name, folder, job.name, float(job.create_time.ToSeconds()), job.uid)
         entries = self._open(kept)
-        self._registry.add(entries)
-        self._store.put_set(kept)
+        fingerprint = entries[0].offered.scorer.model_fingerprint
+        with self._lock:
+            model = self._kept.models().get(job.identify_neurons.model)
+            if model is not None and model.fingerprint == fingerprint:
+                self._registry.add(entries)
+            else:
+                self._forget_unused(fingerprint)
+            try:
+                self._kept.put_set(replace(kept, fingerprint=fingerprint))
+            except CuratorError:
+                self._registry.remove([entry.name for entry in entries])
+                raise
         return [entry.name for entry in entries]
 
-    def _offer_sets_of(self, name: str, model: Model) -> None:
-        for kept in self._store.sets():
-            if not kept.name.startswith(f"{name}/neuronSets/"):
+    def _opened_for(self, model: Model) -> list[tuple[KeptSet, list[Entry]]]:
+        """The sets that were made with the weights of a model; slow where the model is not in memory yet."""
+        found: list[tuple[KeptSet, list[Entry]]] = []
+        for kept in self._kept.sets():
+            if not kept.name.startswith(f"{model.name}/neuronSets/") or kept.fingerprint not in {"", model.fingerprint}:
                 continue
             try:
                 entries = self._open(kept)
-                fitting = [one for one in entries if one.offered.scorer.model_fingerprint == model.fingerprint]
-                self._registry.add(fitting)
             except (CuratorError, OSError):
                 logger.exception("a neuron set cannot be offered", extra={"neuron_set": kept.name})
+            else:
+                fitting = [one for one in entries if one.offered.scorer.model_fingerprint == model.fingerprint]
+                found.append((kept, fitting))
+        return found
+
+    def _offer(self, opened: Sequence[tuple[KeptSet, list[Entry]]]) -> None:
+        """Offer sets that are still kept; one whose name is taken is logged and left out."""
+        with self._lock:
+            there = set(self._kept.sets())
+            for kept, entries in opened:
+                try:
+                    self._registry.add(entries if kept in there else [])
+                except CuratorError:
+                    logger.exception("a neuron set cannot be offered", extra={"neuron_set": kept.name})
 
     def _open(self, kept: KeptSet) -> list[Entry]:
         model = kept.name.partition("/neuronSets/")[0]
@@ -199,72 +217,11 @@ class Library:
             for one in self._shelf.open(kept.folder)
         ]
 
+    def _forget_unused(self, fingerprint: str) -> None:
+        in_use = {entry.offered.scorer.model_fingerprint for entry in self._registry.entries.values()}
+        if fingerprint not in in_use:
+            self._shelf.forget(fingerprint)
+
     def _refuse_given(self, chosen: Callable[[Entry], bool]) -> None:
         if any(chosen(entry) and not entry.kept for entry in self._registry.entries.values()):
             raise JobError("It was given when the server was started; start the server without it.")
-
-
-def given_models(registry: Registry) -> dict[str, Model]:
-    """The models of the scorers that were given at the start, by name."""
-    models: dict[str, Model] = {}
-    for entry in registry.entries.values():
-        if not entry.kept:
-            name, offered = model_resource(entry.offered.scorer), entry.offered
-            models[name] = Model(
-                name=name,
-                repo=offered.model,
-                revision=offered.revision,
-                fingerprint=offered.scorer.model_fingerprint,
-                state=Model.STATE_ACTIVE,
-            )
-    return models
-
-
-def neuron_sets(registry: Registry) -> dict[str, NeuronSet]:
-    """The neuron sets that can be scored with, by name."""
-    found: dict[str, NeuronSet] = {}
-    for name, entry in registry.entries.items():
-        offered = entry.offered
-        found[name] = NeuronSet(
-            name=name,
-            etag=offered.scorer.etag,
-            neuron_count=offered.neurons,
-            model_fingerprint=offered.scorer.model_fingerprint,
-            target=offered.target,
-            job=entry.job,
-        )
-        if entry.created:
-            found[name].create_time.FromSeconds(int(entry.created))
-    return found
-
-
-def _atlas(path: Path) -> Atlas | None:
-    from curator.atlas.store import load_atlas
-
-    try:
-        manifest = load_atlas(path, verify=False).manifest
-    except ArtifactError:  # unfinished or damaged: the job that needs it makes it again
-        return None
-    return Atlas(
-        name=f"atlases/{path.name}",
-        model=manifest.model.rstrip("/").rpartition("/")[2] if manifest.model.startswith("/") else manifest.model,
-        model_fingerprint=manifest.model_fingerprint,
-        probe_fingerprint=manifest.probe_fingerprint,
-        domains=manifest.domains,
-        neuron_count=sum(manifest.layer_widths),
-        span_count=manifest.spans,
-        byte_size=sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
-    )
-
-
-def _report(job: Job) -> Report | None:
-    files = [artifact for artifact in job.artifacts if artifact.name in REPORT_FILES]
-    if not files or job.WhichOneof("spec") not in {"identify_neurons", "build_study"}:
-        return None
-    return Report(
-        name=f"reports/{job.name.removeprefix('jobs/')}",
-        job=job.name,
-        neuron_sets=job.neuron_sets,
-        artifacts=files,
-        create_time=job.end_time,
-    )

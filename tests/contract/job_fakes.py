@@ -40,6 +40,10 @@ class Workers:
     gate: threading.Event = field(default_factory=threading.Event)
     failure: Failure | None = None
     status: int = 0
+    files: int = 1
+    """Artifacts of one job beside those that are needed."""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """Those of models by name, where they are not ``FINGERPRINT``."""
     works: list[Work] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
@@ -74,17 +78,18 @@ class FakeWorker:
             return -15
         if self.told.failure is not None or self.told.status:
             return self.told.status or 1
-        await asyncio.to_thread(write_result, self.folder, self.work)
+        await asyncio.to_thread(write_result, self.folder, self.work, self.told)
         return 0
 
     async def stop(self, grace_s: float) -> None:
         self.stopped = True
 
 
-def write_result(folder: Path, work: Work) -> None:
+def write_result(folder: Path, work: Work, told: Workers) -> None:
     order = work.order
     if order.kind == "load_model":
-        Result(model=ModelResult(fingerprint=FINGERPRINT, revision="r1", dtype="float32", max_tokens=64)).save(folder)
+        fingerprint = told.fingerprints.get(order.model.name, FINGERPRINT)
+        Result(model=ModelResult(fingerprint=fingerprint, revision="r1", dtype="float32", max_tokens=64)).save(folder)
         return
     out = Path(order.out) if order.kind == "filter_dataset" else folder / ARTIFACTS
     names = {"identify_neurons": "report.html", "build_study": "study.json", "filter_dataset": "kept/kept-0.jsonl"}
@@ -97,7 +102,8 @@ def write_result(folder: Path, work: Work) -> None:
         (out / NEURON_SET / "manifest.json").write_text(json.dumps(targets))
     found = FileResult(name=names[order.kind], media_type="text/html", bytes=file.stat().st_size, sha256=of_file(file))
     made = f"{ARTIFACTS}/{NEURON_SET}" if order.kind == "identify_neurons" else ""
-    Result(files=(found,), neuron_set=made).save(folder)
+    more = [found.model_copy(update={"name": f"kept/part-{number:07d}.parquet"}) for number in range(1, told.files)]
+    Result(files=(found, *more), neuron_set=made).save(folder)
 
 
 @dataclass
@@ -105,8 +111,14 @@ class FakeShelf:
     """Neuron sets whose manifest is a name; every one scores letters."""
 
     forgotten: list[str] = field(default_factory=list)
+    opened: list[Path] = field(default_factory=list)
+    gate: threading.Event | None = None
+    """Holds those who open a set."""
 
     def open(self, folder: Path) -> Sequence[OfferedSet]:
+        self.opened.append(folder)
+        if self.gate is not None and not self.gate.wait(30):
+            raise TimeoutError("the test never opened the gate")
         stored = json.loads((folder / "manifest.json").read_text())
         name, targets = stored["name"], stored["targets"]
         names = [name] if len(targets) == 1 else [f"{name}.{target}" for target in targets]
@@ -162,6 +174,10 @@ class JobWorld:
         options = {"retry": RetryPolicy(attempts=8, base_s=0.05), **options}
         with self.server() as server, Client(server.address, ConnectionOptions(**options)) as client:
             yield client
+
+    def fingerprint(self, model: str, fingerprint: str) -> None:
+        """The model has these weights from now on."""
+        self.workers.fingerprints[model] = fingerprint
 
     def loaded(self, client: Client, *names: str) -> None:
         for name in names:

@@ -12,7 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 from curator_client import Client, ConnectionOptions, RetryPolicy, filter_spec, identify_spec, probe_spec, study_spec
 from curator_server.jobs.store import Store
 
@@ -122,6 +124,7 @@ def mission(server):
         for _ in range(6):
             for number, (domain, text) in enumerate(texts["pool"]):
                 handle.write(json.dumps({"id": f"p{number}", "text": text, "domain": domain}) + "\n")
+        handle.write("this is no record\n")
     with server.client() as client:
         client.server_info()
     script = server.root / "mission.py"
@@ -187,6 +190,21 @@ def test_a_study_grows_by_a_size_and_keeps_what_it_has(server, mission, tmp_path
     assert after[0] == before[0] and "paper_draws" not in after[1]
 
 
+def folders_in(place, root):
+    """Files that were downloaded and name the server's folders."""
+    found = []
+    for path in sorted(path for path in place.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.suffix == ".zst":
+            data = zstandard.ZstdDecompressor().stream_reader(data).read()
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            data = f"{table.to_pylist()} {table.schema.metadata}".encode()
+        if str(root).encode() in data:
+            found.append(path.relative_to(place).as_posix())
+    return found
+
+
 def filter_job(client, server, request_id):
     spec = filter_spec("pool.jsonl", neuron_set="cpp", keep_fraction=0.5)
     return client.jobs.create(spec, request_id=request_id).name
@@ -197,7 +215,8 @@ def test_a_filter_job_goes_on_after_its_server_was_killed(server, mission, tmp_p
         whole = client.jobs.wait(filter_job(client, server, "undisturbed"))
         client.jobs.download_all(whole, tmp_path / "whole")
         report = verify_output(tmp_path / "whole")
-        assert report.documents_in == 6 * len(mission["pool"])
+        assert report.documents_in == 6 * len(mission["pool"]) and report.documents_unreadable == 1
+        assert folders_in(tmp_path / "whole", server.root) == []
         name = filter_job(client, server, "killed")
         seen = follow_until(client, name, lambda job: job.progress.stage == "score")
         server.kill()

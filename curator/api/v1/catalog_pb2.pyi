@@ -41,7 +41,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., repo: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., dtype: _Optional[str] = ..., max_tokens: _Optional[int] = ..., state: _Optional[_Union[Model.State, str]] = ...) -> None: ...
 
 class NeuronSet(_message.Message):
-    __slots__ = ("name", "etag", "neuron_count", "model_fingerprint", "create_time", "target", "job")
+    __slots__ = ("name", "etag", "neuron_count", "model_fingerprint", "create_time", "target", "job", "unloaded")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     NEURON_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class NeuronSet(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
+    UNLOADED_FIELD_NUMBER: _ClassVar[int]
     name: str
     etag: str
     neuron_count: int
@@ -56,7 +57,8 @@ class NeuronSet(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     target: str
     job: str
-    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., neuron_count: _Optional[int] = ..., model_fingerprint: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., target: _Optional[str] = ..., job: _Optional[str] = ...) -> None: ...
+    unloaded: bool
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., neuron_count: _Optional[int] = ..., model_fingerprint: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., target: _Optional[str] = ..., job: _Optional[str] = ..., unloaded: bool = ...) -> None: ...
 
 class Atlas(_message.Message):
     __slots__ = ("name", "model", "model_fingerprint", "probe_fingerprint", "domains", "neuron_count", "span_count", "byte_size")
@@ -177,14 +179,16 @@ class GetNeuronSetResponse(_message.Message):
     def __init__(self, neuron_set: _Optional[_Union[NeuronSet, _Mapping]] = ...) -> None: ...
 
 class ListNeuronSetsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token")
+    __slots__ = ("parent", "page_size", "page_token", "show_unloaded")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SHOW_UNLOADED_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    show_unloaded: bool
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., show_unloaded: bool = ...) -> None: ...
 
 class ListNeuronSetsResponse(_message.Message):
     __slots__ = ("neuron_sets", "next_page_token")

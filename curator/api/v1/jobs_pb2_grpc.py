@@ -65,6 +65,11 @@ class JobServiceStub(object):
                 request_serializer=curator_dot_api_dot_v1_dot_jobs__pb2.WatchJobRequest.SerializeToString,
                 response_deserializer=curator_dot_api_dot_v1_dot_jobs__pb2.WatchJobResponse.FromString,
                 _registered_method=True)
+        self.ListArtifacts = channel.unary_unary(
+                '/curator.api.v1.JobService/ListArtifacts',
+                request_serializer=curator_dot_api_dot_v1_dot_jobs__pb2.ListArtifactsRequest.SerializeToString,
+                response_deserializer=curator_dot_api_dot_v1_dot_jobs__pb2.ListArtifactsResponse.FromString,
+                _registered_method=True)
         self.DownloadArtifact = channel.unary_stream(
                 '/curator.api.v1.JobService/DownloadArtifact',
                 request_serializer=curator_dot_api_dot_v1_dot_jobs__pb2.DownloadArtifactRequest.SerializeToString,
@@ -92,7 +97,7 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Jobs, newest first.
+        """Jobs, newest first, without their artifacts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +120,13 @@ class JobServiceServicer(object):
     def WatchJob(self, request, context):
         """Every revision of a job after a given one, in order, without gaps, until the job has ended. The stream may end early with
         UNAVAILABLE; then watch again after the last revision seen.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListArtifacts(self, request, context):
+        """The artifacts of one job, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,6 +171,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.WatchJob,
                     request_deserializer=curator_dot_api_dot_v1_dot_jobs__pb2.WatchJobRequest.FromString,
                     response_serializer=curator_dot_api_dot_v1_dot_jobs__pb2.WatchJobResponse.SerializeToString,
+            ),
+            'ListArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListArtifacts,
+                    request_deserializer=curator_dot_api_dot_v1_dot_jobs__pb2.ListArtifactsRequest.FromString,
+                    response_serializer=curator_dot_api_dot_v1_dot_jobs__pb2.ListArtifactsResponse.SerializeToString,
             ),
             'DownloadArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadArtifact,
@@ -329,6 +346,33 @@ class JobService(object):
             '/curator.api.v1.JobService/WatchJob',
             curator_dot_api_dot_v1_dot_jobs__pb2.WatchJobRequest.SerializeToString,
             curator_dot_api_dot_v1_dot_jobs__pb2.WatchJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curator.api.v1.JobService/ListArtifacts',
+            curator_dot_api_dot_v1_dot_jobs__pb2.ListArtifactsRequest.SerializeToString,
+            curator_dot_api_dot_v1_dot_jobs__pb2.ListArtifactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,7 +7,6 @@ states. Reading is thread work, one piece at a time, so a slow reader holds one 
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,36 +15,38 @@ from typing import IO
 from curator.api.v1 import jobs_pb2
 from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError
 from curator.files import inside
-from curator_server.jobs.store import Job
+from curator_server.jobs.store import Store
+from curator_server.jobs.threads import Threads
 
 PIECE_BYTES = 1 << 20
 
 
 async def pieces(
-    job: Job, place: str, request: jobs_pb2.DownloadArtifactRequest
+    store: Store, threads: Threads, request: jobs_pb2.DownloadArtifactRequest
 ) -> AsyncIterator[jobs_pb2.DownloadArtifactResponse]:
     """The wanted bytes in order, at most 1 MiB at a time, each with its CRC-32.
 
-    Raises ArtifactNotFoundError for a name that the job does not list, ConfigError for an offset beyond the end, ArtifactError
-    when the file is gone or has another size.
+    Raises JobNotFoundError, ArtifactNotFoundError for a name that the job does not list, ConfigError for an offset beyond the
+    end, ArtifactError when the file is gone or has another size.
     """
-    listed = next((artifact for artifact in job.artifacts if artifact.name == request.artifact), None)
+    listed = await threads.database(store.artifact, request.job, request.artifact)
+    place = await threads.database(store.place, request.job)
     if listed is None or not place:
-        raise ArtifactNotFoundError(f"{job.name} has no artifact {request.artifact!r}; GetJob lists those it has.")
+        raise ArtifactNotFoundError(f"{request.job} has no artifact {request.artifact!r}; GetJob lists those it has.")
     if request.read_offset > listed.byte_size:
         raise ConfigError(f"{request.artifact!r} has {listed.byte_size} bytes; read_offset lies beyond its end.")
     end = min(listed.byte_size, request.read_offset + (request.read_limit or listed.byte_size))
-    handle = await asyncio.to_thread(_open, Path(place), listed)
+    handle = await threads.files(_open, Path(place), listed)
     try:
         offset = request.read_offset
         while offset < end:
-            data = await asyncio.to_thread(_read, handle, offset, min(PIECE_BYTES, end - offset))
+            data = await threads.files(_read, handle, offset, min(PIECE_BYTES, end - offset))
             if not data:
                 raise ArtifactError(f"{request.artifact!r} is shorter than it was; run the job again.")
             yield jobs_pb2.DownloadArtifactResponse(data=data, offset=offset, crc32=zlib.crc32(data))
             offset += len(data)
     finally:
-        await asyncio.to_thread(handle.close)
+        await threads.files(handle.close)
 
 
 def _open(place: Path, listed: jobs_pb2.Artifact) -> IO[bytes]:

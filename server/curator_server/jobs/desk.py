@@ -6,8 +6,8 @@ checked anew. All of it is thread work (files, database), so the event loop stay
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import json
 import re
 import shutil
 import uuid
@@ -16,12 +16,14 @@ from pathlib import Path
 
 from curator.api.v1 import catalog_pb2, jobs_pb2
 from curator.errors import ConfigError, CuratorError
+from curator_server.calls import CURRENT
 from curator_server.jobs.places import public_message
 from curator_server.jobs.runner import Runner
 from curator_server.jobs.settings import JobSettings
 from curator_server.jobs.sources import kind_of
-from curator_server.jobs.specs import Orders, plain_name
+from curator_server.jobs.specs import Orders, claims_of, plain_name
 from curator_server.jobs.store import Job, Request, Store
+from curator_server.jobs.threads import Threads
 from curator_server.library import Library
 
 PREFIX = "jobs/"
@@ -43,9 +45,11 @@ class Wanted:
 class Desk:
     """Creates, finds and deletes jobs."""
 
-    def __init__(self, settings: JobSettings, store: Store, orders: Orders, library: Library, runner: Runner) -> None:
+    def __init__(
+        self, settings: JobSettings, store: Store, orders: Orders, library: Library, runner: Runner, threads: Threads
+    ) -> None:
         self._settings, self._store, self._orders = settings, store, orders
-        self._library, self._runner = library, runner
+        self._library, self._runner, self._threads = library, runner, threads
 
     async def create(self, wanted: Wanted) -> Job:
         """The job of a request: new, or the one that the same request made before.
@@ -53,7 +57,7 @@ class Desk:
         Raises ConfigError and what else ``Orders.check`` raises, AlreadyExistsError, OverloadedError.
         """
         try:
-            job = await asyncio.to_thread(self._create, wanted)
+            job = await self._threads.files(self._create, wanted)
         except CuratorError as error:
             raise type(error)(public_message(str(error))) from error
         if not wanted.validate_only:
@@ -69,8 +73,7 @@ class Desk:
 
     async def delete(self, name: str) -> None:
         """Forget a job that has ended. Raises JobNotFoundError, JobError while it has not."""
-        job = await asyncio.to_thread(self._store.delete, name)
-        await asyncio.to_thread(shutil.rmtree, self._runner.folder_of(job), ignore_errors=True)
+        await self._runner.forget(name)
 
     def _create(self, wanted: Wanted) -> Job:
         if len(wanted.request_id) > _LONGEST_REQUEST_ID:
@@ -81,12 +84,25 @@ class Desk:
         earlier = self._store.find_request(wanted.request_id, digest)
         if earlier is not None:
             return earlier
+        try:
+            job = self._checked(wanted.job_id, kind, spec)
+        except CuratorError:  # refused for what the same request, sent twice at once, has taken meanwhile?
+            earlier = self._store.find_request(wanted.request_id, digest)
+            if earlier is None:
+                raise
+            return earlier
+        if wanted.validate_only:
+            return job
+        call = CURRENT.get()
+        words = json.dumps({} if call is None else call.carried)
+        return self._keep(job, Request(job, kind, digest, wanted.request_id, claims_of(job), words))
+
+    def _checked(self, job_id: str, kind: str, spec: Job) -> Job:
         self._orders.check(spec)
-        job_id = plain_name(wanted.job_id or f"{kind.replace('_', '-')}-{uuid.uuid4().hex[:12]}", "job_id")
-        job = _pending(spec, PREFIX + job_id)
-        if kind == "load_model":
-            self._library.require_free(job.model, job.load_model)
-        return job if wanted.validate_only else self._keep(job, Request(job, kind, digest, wanted.request_id))
+        name = plain_name(job_id or f"{kind.replace('_', '-')}-{uuid.uuid4().hex[:12]}", "job_id")
+        job = _pending(spec, PREFIX + name)
+        self._library.require_free(job)
+        return job
 
     def _keep(self, job: Job, request: Request) -> Job:
         job.uid = uuid.uuid4().hex
@@ -100,8 +116,6 @@ class Desk:
             raise
         if not new:
             shutil.rmtree(folder, ignore_errors=True)
-        elif job.model:
-            self._library.begin_model(job.model, job.load_model)
         return kept
 
 

@@ -37,6 +37,18 @@ class JobSettings(BaseModel):
     """Universal spans of a domain where the caller names none."""
     max_tokens_per_domain: int = Field(default=50_000_000, ge=1)
     """The most that a caller may ask for."""
+    max_sketch_dimensions: int = Field(default=16_384, ge=64)
+    """The most numbers per neuron signature that a caller may ask for; an atlas holds eight bytes of each for every neuron."""
+    max_neurons: int = Field(default=4096, ge=1)
+    """The most neurons of a set that a caller may ask for."""
+    max_domains: int = Field(default=64, ge=1)
+    """Domains of one probe; an atlas holds statistics of every neuron for each."""
+    max_models: int = Field(default=256, ge=2)
+    """Models that one job may name, each time that it names one; they are read one after the other."""
+    max_uris: int = Field(default=1000, ge=1)
+    """URIs in one spec; a glob or a folder is one."""
+    max_spec_bytes: int = Field(default=256 << 10, ge=1)
+    """Size of one spec beside the documents that come with it; it goes along with every revision that is watched."""
     max_running: int = Field(default=1, ge=1)
     """Jobs at work at the same time; each is a process with models of its own."""
     max_pending: int = Field(default=100, ge=1)

@@ -17,6 +17,7 @@ from curator.errors import ConfigError, JobError, ModelNotFoundError
 from curator.filtering.policy import Policy
 from curator.orders import (
     ARTIFACTS,
+    INPUTS,
     STUDY,
     FilterOrder,
     GroupOrder,
@@ -31,6 +32,7 @@ from curator.orders import (
 )
 from curator.settings import AtlasSettings, NeuronSetSettings
 from curator.zoo.catalog import PREFIX as ZOO
+from curator_server.jobs.caps import check_caps
 from curator_server.jobs.inputs import check_documents, write_documents
 from curator_server.jobs.places import Places
 from curator_server.jobs.settings import JobSettings
@@ -40,7 +42,7 @@ from curator_server.registry import Registry
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NEURON_SET, _ATLAS = NeuronSetSettings(), AtlasSettings()
-DEFAULT_REPLICATES, _MOST_REPLICATES = 200, 10_000
+DEFAULT_REPLICATES = 200
 _DTYPES = ("", "auto", "float32", "bfloat16", "float16")
 
 
@@ -70,6 +72,7 @@ class Orders:
 
     def check(self, job: Job) -> None:
         """Raise ConfigError, or what else is wrong, for a job that could not start; nothing is written."""
+        check_caps(job, self._settings)
         for source in sources_of(job):
             if source.WhichOneof("source") == "documents":
                 check_documents(source.documents, self._limits)
@@ -96,6 +99,7 @@ class Orders:
         return Work(
             order=order,
             atlases=str(settings.atlases),
+            roots={name: str(root) for name, root in {INPUTS: folder / INPUTS, **self._places.roots}.items()},
             device=settings.device,
             dtype=settings.dtype,
             workers=settings.workers,
@@ -104,12 +108,12 @@ class Orders:
     def _load_model(self, spec: jobs_pb2.LoadModelSpec, _: Path) -> LoadModelOrder:
         if spec.dtype not in _DTYPES:
             raise ConfigError(f"{spec.dtype!r} is no type that models are loaded in; use float32, bfloat16 or float16.")
-        name = self._places.model(spec.repo)
+        name = self._places.model(spec.repo, spec.revision)
         return LoadModelOrder(model=ModelOrder(name=name, revision=spec.revision, dtype=spec.dtype or "auto"))
 
     def _identify(self, spec: jobs_pb2.IdentifyNeuronsSpec, folder: Path) -> IdentifyOrder:
         probe = self._probe(spec.probe, folder)
-        targets = tuple(spec.targets) or (spec.probe.sources[0].domain,)
+        targets = tuple(targets_of(spec))
         unknown = [target for target in targets if target not in probe.domains]
         if unknown or len(set(targets)) != len(targets):
             raise ConfigError(f"The targets must be different domains of the probe: {', '.join(probe.domains)}.")
@@ -130,10 +134,6 @@ class Orders:
         labels = [group.label for group in spec.groups]
         if not labels or len(set(labels)) != len(labels) or not all(labels):
             raise ConfigError("A study needs groups, each with a label of its own; name one for each size.")
-        if spec.replicates > _MOST_REPLICATES:
-            raise ConfigError(
-                f"A study resamples its text {_MOST_REPLICATES:,} times at most; ask for fewer replicates."
-            )
         full = spec.depth != jobs_pb2.BuildStudySpec.DEPTH_QUICK
         return StudyOrder(
             groups=tuple(self._group(group, full=full) for group in spec.groups),
@@ -181,18 +181,13 @@ class Orders:
         if model.state != catalog_pb2.Model.STATE_ACTIVE:
             raise JobError(f"The model {name!r} is not loaded yet, or could not be; look at the job that loads it.")
         revision = "" if model.repo.startswith(ZOO) or Path(model.repo).is_dir() else model.revision
-        return ModelOrder(name=self._places.model(model.repo), revision=revision, dtype=model.dtype or "auto")
+        asked = self._store.catalog.asked(name).revision
+        return ModelOrder(name=self._places.model(model.repo, asked), revision=revision, dtype=model.dtype or "auto")
 
     def _probe(self, spec: jobs_pb2.ProbeSpec, folder: Path) -> ProbeOrder:
         labels = [labelled.domain for labelled in spec.sources]
         if not labels or not all(label.strip() for label in labels) or len(set(labels)) != len(labels):
             raise ConfigError("The probe needs labelled sources; give each domain a name and one source.")
-        if spec.tokens_per_domain > self._settings.max_tokens_per_domain:
-            raise ConfigError(
-                f"tokens_per_domain may be {self._settings.max_tokens_per_domain} at most on this server."
-            )
-        if spec.sketch_dimensions and (spec.sketch_dimensions < 64 or spec.sketch_dimensions % 8):
-            raise ConfigError("sketch_dimensions must be a multiple of 8 and 64 at least; leave it 0 for the default.")
         domains = {
             labelled.domain: self._uris(labelled.source, number, folder) for number, labelled in enumerate(spec.sources)
         }
@@ -202,14 +197,14 @@ class Orders:
             domains=domains,
             fields=shared_fields([labelled.source for labelled in spec.sources]),
             tokens_per_domain=spec.tokens_per_domain or self._settings.tokens_per_domain,
-            seed=_small(spec.seed),
+            seed=spec.seed,
             sketch_dimensions=spec.sketch_dimensions or _ATLAS.sketch_dimensions,
         )
 
     def _uris(self, source: jobs_pb2.DataSource, number: int, folder: Path) -> tuple[str, ...]:
         match source.WhichOneof("source"):
             case "documents":
-                return (str(input_file(folder, number)),)
+                return (f"{INPUTS}/{input_file(folder, number).name}",)
             case "files":
                 return self._places.sources(source.files.uris)
             case "hugging_face":
@@ -243,8 +238,28 @@ def _rule(name: str) -> RuleName:
 
 def set_id(spec: jobs_pb2.IdentifyNeuronsSpec) -> str:
     """Last part of the name of the neuron set that a job makes. Raises ConfigError when it is not plain."""
-    targets = list(spec.targets) or [labelled.domain for labelled in spec.probe.sources[:1]]
-    return plain_name(spec.neuron_set_id or "-".join(targets), "neuron_set_id")
+    return plain_name(spec.neuron_set_id or "-".join(targets_of(spec)), "neuron_set_id")
+
+
+def set_name(spec: jobs_pb2.IdentifyNeuronsSpec) -> str:
+    """``models/{model}/neuronSets/{id}`` of the neuron set that a job makes."""
+    return f"{spec.model}/neuronSets/{set_id(spec)}"
+
+
+def claims_of(job: Job) -> dict[str, str]:
+    """The names of neuron sets that a job would give: the set's own, and that for each of several domains, with the domain."""
+    if job.WhichOneof("spec") != "identify_neurons":
+        return {}
+    spec = job.identify_neurons
+    name, targets = set_name(spec), targets_of(spec)
+    if len(targets) == 1:
+        return {name: targets[0]}
+    return {name: "", **{f"{name}.{target}": target for target in targets}}
+
+
+def targets_of(spec: jobs_pb2.IdentifyNeuronsSpec) -> list[str]:
+    """The domains that a neuron set scores for."""
+    return list(spec.targets) or [labelled.domain for labelled in spec.probe.sources[:1]]
 
 
 def _require_new(out: Path, uri: str) -> None:
@@ -252,12 +267,6 @@ def _require_new(out: Path, uri: str) -> None:
         raise ConfigError(
             f"The output {uri!r} is not empty; name a new folder, or set resume to go on with what is there."
         )
-
-
-def _small(seed: int) -> int:
-    if seed >= 1 << 31:
-        raise ConfigError("A seed must be below 2^31.")
-    return seed
 
 
 def _policy(spec: jobs_pb2.FilterDatasetSpec) -> Policy:
