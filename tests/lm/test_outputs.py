@@ -95,7 +95,8 @@ def test_only_so_many_columns_are_in_memory_as_a_block_has(
     sizes: list[int] = []
     monkeypatch.setattr(outputs, "_BLOCK", 7)
     monkeypatch.setattr(outputs, "_columns", lambda model, some: sizes.append(len(some)) or _columns(model, some))
-    np.testing.assert_allclose(vocabulary_kurtosis(backbone, head_VH, wanted), whole, rtol=1e-5)
+    # float32 cosines: products of another shape are summed in another order, and a kurtosis may lie near 0
+    np.testing.assert_allclose(vocabulary_kurtosis(backbone, head_VH, wanted), whole, rtol=1e-5, atol=1e-5)
     assert max(sizes) == 7
     assert sum(sizes) == backbone.neurons
 
