@@ -259,7 +259,7 @@ def _fit_target(
     for name, method in fitted.items():
         scores_V = method.score(z_V)
         calibration = fit_calibration(scores_V, positive_V, settings.calibration)
-        precision = float(average_precision_score(positive_V, scores_V))
+        precision = average_precision(positive_V, scores_V)
         scores_R = method.score(z_R)
         arrays |= scorer_arrays(f"{begin}.{name}", calibration, scores_R, positive_R, probe.reported)
         qualities[name] = reported_quality(scores_R, positive_R, calibration, precision)
@@ -292,6 +292,11 @@ def scorer_arrays(
     }
 
 
+def average_precision(truth_D: np.ndarray, score_D: np.ndarray) -> float:
+    """Average precision, at most 1: summed in floating point, that of a perfect ranking may come out a little above."""
+    return min(1.0, float(average_precision_score(truth_D, score_D)))
+
+
 def reported_quality(
     scores: np.ndarray, truth: np.ndarray, calibration: Calibration, validation_average_precision: float
 ) -> MethodQuality:
@@ -300,7 +305,7 @@ def reported_quality(
     probability = calibration(scores)
     return MethodQuality(
         validation_average_precision=validation_average_precision,
-        report_average_precision=float(average_precision_score(truth, scores)) if measurable else None,
+        report_average_precision=average_precision(truth, scores) if measurable else None,
         report_auroc=float(roc_auc_score(truth, scores)) if measurable else None,
         calibration=calibration.kind,
         reliability=tuple(reliability(probability, truth)) if measurable else (),

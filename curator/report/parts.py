@@ -25,7 +25,7 @@ def _encodable(text: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_encodable)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1.000001)]
 Correlation = Annotated[float, Field(ge=-1.000001, le=1.000001)]
 
 

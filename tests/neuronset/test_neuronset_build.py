@@ -10,7 +10,7 @@ from curator import fingerprint
 from curator.atlas.spankeys import SpanKeys
 from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, FingerprintError
 from curator.neuronset.artifact import NeuronSet, load_neuron_set, save_neuron_set
-from curator.neuronset.build import build_neuron_set, documents_read
+from curator.neuronset.build import average_precision, build_neuron_set, documents_read
 from curator.neuronset.measures import reported_auroc
 from curator.neuronset.parts import document_parts
 from curator.neuronset.token_identity import controlled_values
@@ -187,3 +187,9 @@ def test_a_set_knows_its_model_and_its_targets(world: Path) -> None:
     for wrong in (None, "poetry"):
         with pytest.raises(ConfigError, match="digits, letters"):
             made.target(wrong)
+
+
+@pytest.mark.parametrize("positives", [9, 20, 21, 43])
+def test_the_average_precision_of_a_perfect_ranking_is_not_above_1(positives: int) -> None:
+    truth_D = np.arange(200) < positives
+    assert average_precision(truth_D, truth_D.astype(float)) == 1.0
