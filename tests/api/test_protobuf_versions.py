@@ -10,7 +10,7 @@ import pytest
 
 from curator.api.generate import ROOT
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(720), pytest.mark.slow]
 IMPORTS = """
 import google.protobuf
 from google.rpc import error_details_pb2, status_pb2

@@ -89,7 +89,7 @@ def modules_of(rooms):
 
 def python(*arguments):
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=360, check=False
     )
 
 

@@ -129,7 +129,7 @@ def test_a_benchmark_starts_as_a_script():
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=360,
     )
     assert found.returncode == 0, found.stderr
     assert "--quick" in found.stdout and "--json FILE" in found.stdout

@@ -35,7 +35,7 @@ def test_every_place_sees_all_items_in_their_order(items: int, count: int, seed:
 
 
 def test_lanes_are_busy_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=30)
 
     def work(item: int, number: int, turns: Turns) -> None:
         together.wait()

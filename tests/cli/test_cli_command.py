@@ -39,7 +39,7 @@ app(sys.argv[2:])
 
 
 def python(*words):
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=360, check=False)
 
 
 def failing(error):

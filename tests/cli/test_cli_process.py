@@ -43,7 +43,7 @@ def test_serve_answers_and_leaves_when_told(world):
             (score,) = scorer.score([Document("a", "10 20 30 40 50 " * 6)])
         assert score.probability > 0.5
         server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0
+        assert server.wait(90) == 0
     finally:
         server.kill()
         server.communicate()

@@ -45,7 +45,7 @@ class Replica:
         self._process.start()
         there.close()
         with here:
-            assert here.poll(30), "the server process did not start"
+            assert here.poll(90), "the server process did not start"
             here.recv()
 
     def __enter__(self) -> Self:

@@ -9,7 +9,7 @@ from curator_server.app import running_server
 
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(360)
 RUN = (
     "import curator_client.client, curator_client.streams as s; from curator_client.cli import run\n"
     "whole = s._answers\n"
@@ -37,5 +37,5 @@ def test_a_command_that_waits_for_standard_input_ends_as_interrupted_and_is_not_
         with pytest.raises(subprocess.TimeoutExpired):
             running.wait(1)  # the reader is inside its source by now
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 130
+        assert running.wait(90) == 130
         assert b"Fatal" not in running.stderr.read()

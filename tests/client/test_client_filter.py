@@ -17,7 +17,7 @@ from curator.records import Document
 from tests.client.test_client_streams import breaking
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 OPTIONS = ConnectionOptions(batches=BatchOptions(max_documents=10), retry=RetryPolicy(base_s=0.001))
 DOCUMENTS = sample_documents(300)
 SCORES = LetterScorer().score(DOCUMENTS)

@@ -13,7 +13,7 @@ from curator.records import Document, Rejection, RejectReason
 from tests.client.test_client_filter import DOCUMENTS, OPTIONS, RULE, clean_run, contents, records  # noqa: F401
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ async def test_a_second_run_into_a_folder_is_refused_and_harms_nothing(address, 
         for index, document in enumerate(DOCUMENTS):
             if index == 250:
                 half.set()
-                assert go_on.wait(20)
+                assert go_on.wait(60)
             yield document
 
     reports = []
     with Client(address, OPTIONS) as client:
         first = threading.Thread(target=lambda: reports.append(client.filter(slow(), tmp_path, **RULE)))
         first.start()
-        assert half.wait(20)
+        assert half.wait(60)
         with pytest.raises(ConfigError, match="Another process is at work"):
             client.filter(DOCUMENTS, tmp_path, **RULE)
         async with AsyncClient(address, OPTIONS) as second:

@@ -8,7 +8,7 @@ USE_ALL = "import curator_client; [getattr(curator_client, name) for name in cur
 
 
 def fresh_interpreter(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=True)
     return done.stdout.split()
 
 
@@ -19,11 +19,11 @@ def test_the_client_loads_nothing_heavy(code):
     assert loaded & HEAVY == set()
 
 
-def test_importing_the_client_takes_less_than_300_ms():
-    # Processor time, the best of three: a busy machine must not fail this.
-    code = "import time; t = time.process_time(); import curator_client; {}; print(time.process_time() - t)"
-    fastest = min(float(fresh_interpreter(code.format("curator_client.Client"))[0]) for _ in range(3))
-    assert fastest < 0.3
+def test_the_client_loads_few_modules_beyond_those_of_grpc():
+    # Time is what ``benchmarks/serve.py`` measures; what a machine's speed does not touch is how much there is to load.
+    grpc = "import grpc, grpc.aio, google.protobuf.struct_pb2, google.rpc.error_details_pb2, zstandard, asyncio"
+    ours, theirs = (set(fresh_interpreter(f"{code}; import sys; print(*sys.modules)")) for code in (USE_ALL, grpc))
+    assert len(ours - theirs) < 100
 
 
 def test_the_client_takes_less_than_60_mb():

@@ -15,7 +15,7 @@ from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, Cu
 from curator.records import Document
 from tests.contract.job_fakes import JobWorld
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 Job = jobs_pb2.Job
 BYTES = bytes(range(256)) * 10
 EXAMPLES = [Document(str(number), "tree and leaf " * 60) for number in range(5)]

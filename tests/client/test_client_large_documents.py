@@ -20,7 +20,7 @@ from curator.records import Document, Rejection, RejectReason
 from tests.client.test_client_filter import records
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 OPTIONS = ConnectionOptions(retry=RetryPolicy(base_s=0.01))
 COMPRESSED = ConnectionOptions(batches=BatchOptions(compress=True))
 

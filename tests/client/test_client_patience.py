@@ -13,7 +13,7 @@ from curator.errors import OverloadedError
 from tests.client.test_client_streams import BrokenCallError
 from tests.contract.job_fakes import JobWorld
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 UNAVAILABLE = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="gone")
 
 

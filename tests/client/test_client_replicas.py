@@ -11,7 +11,7 @@ from tests.client.replicas import Replica, free_port, name_server
 from tests.contract.service_fakes import LetterScorer, sample_documents
 from tests.faults.service_processes import OPTIONS, filter_into
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(360)
 HOSTS = ("127.0.0.1", "127.0.0.2")
 DOCUMENTS = sample_documents(600)
 EXPECTED = LetterScorer().score(DOCUMENTS)
@@ -36,7 +36,7 @@ def target_of(pair):
 
 def call_until_all_answer(client, pair):
     """The first calls go to whoever was connected first."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not all(replica.batches for replica in pair) and time.monotonic() < deadline:
         client.score_batch(DOCUMENTS[:1])
     for replica in pair:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from curator.errors import ConfigError
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 TOKEN = "0123456789abcdef0123"
 
 

@@ -13,7 +13,7 @@ from curator.errors import ArtifactNotFoundError, FingerprintError, LimitError, 
 from curator.records import Document, Rejection, RejectReason
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 TINY = ConnectionOptions(batches=BatchOptions(max_documents=5), retry=RetryPolicy(base_s=0.01))
 DOCUMENTS = sample_documents(200)
 EXPECTED = LetterScorer().score(DOCUMENTS)
@@ -179,10 +179,10 @@ def test_a_full_server_is_asked_again_until_it_has_room():
     with running_server(settings, [scorer]) as address, Client(address) as client:
         holder = threading.Thread(target=client.score_batch, args=(DOCUMENTS[:4],))
         holder.start()
-        assert scorer.entered.wait(10)
+        assert scorer.entered.wait(30)
         threading.Timer(0.2, gate.set).start()
         assert client.score_batch(DOCUMENTS[:2]) == EXPECTED[:2]
-        holder.join(20)
+        holder.join(60)
         assert list(client.score(DOCUMENTS[:50])) == EXPECTED[:50]
 
 

@@ -13,7 +13,7 @@ from curator.records import Document, Rejection, RejectReason
 from tests.contract.job_fakes import JobWorld
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 TINY = ConnectionOptions(batches=BatchOptions(max_documents=5), retry=RetryPolicy(base_s=0.01))
 DOCUMENTS = sample_documents(200)
 EXPECTED = LetterScorer().score(DOCUMENTS)

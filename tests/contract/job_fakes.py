@@ -117,7 +117,7 @@ class FakeShelf:
 
     def open(self, folder: Path) -> Sequence[OfferedSet]:
         self.opened.append(folder)
-        if self.gate is not None and not self.gate.wait(30):
+        if self.gate is not None and not self.gate.wait(90):
             raise TimeoutError("the test never opened the gate")
         stored = json.loads((folder / "manifest.json").read_text())
         name, targets = stored["name"], stored["targets"]

@@ -16,7 +16,7 @@ from curator.records import Document, DocumentScorer, Rejection, RejectReason, S
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 from tests.scoring.made_scorer import make_scorer, unseen
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(480)
 SMALL = BatchOptions(max_documents=7, compress=True)
 
 

@@ -85,7 +85,7 @@ def test_the_rayjob_places_one_actor_on_each_worker_and_shares_the_output():
         assert {one["name"] for one in pod["volumes"]} == set(mounts.values())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(720)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_entry_point_of_the_rayjob_makes_the_bytes_of_one_process_on_two_machines(
     cluster, world, bucket, expected, tools, tmp_path
@@ -161,7 +161,7 @@ def test_a_submission_without_parts_or_command_is_refused(tmp_path, words):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(720)
 def test_the_array_makes_the_bytes_of_one_process(world, bucket, expected, tools, tmp_path):
     slurm = tmp_path / "slurm"
     slurm.mkdir()

@@ -46,7 +46,7 @@ def offered(tmp_path_factory):
     )
     with (
         _Background(settings, [LetterScorer()], FakeShelf()) as server,
-        urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=10) as page,
+        urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=30) as page,
     ):
         families = list(text_string_to_metric_families(page.read().decode()))
     ends = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count"), "info": ("",)}
@@ -128,10 +128,10 @@ def test_the_commands_make_a_set_offer_it_and_filter_the_sample(tmp_path):
                 break
         words = [word.replace("server:50051", f"127.0.0.1:{port}") for word in words_of("client")]
         client = subprocess.run(**as_image(words, tmp_path), capture_output=True, check=False)
-        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=30) as page:
             assert 'curator_documents_total{outcome="scored"} 9.0' in page.read().decode()
         server.terminate()
-        assert server.wait(30) == 0
+        assert server.wait(90) == 0
     assert client.returncode == 0, client.stderr
     report = json.loads(client.stdout)
     assert report["documents_in"] == 9

@@ -97,7 +97,7 @@ def test_the_entry_command_serves_is_found_healthy_and_leaves_on_sigterm(root):
         server.terminate()
         draining = subprocess.run(**check, capture_output=True, check=False)
         assert draining.returncode == 1
-        assert server.wait(30) == 0
+        assert server.wait(90) == 0
     if other_user():
         assert re.search(r"^CapEff:\s*0+$", status, re.MULTILINE), "the process has privileges"
     written = {path.relative_to(root).parts[0] for path in root.rglob("*") if path.is_file()}

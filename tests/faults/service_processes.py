@@ -57,7 +57,7 @@ class KilledServer:
         self._process.start()
         there.close()
         with here:
-            assert here.poll(30), "the server process did not start"
+            assert here.poll(90), "the server process did not start"
             here.recv()
 
 
@@ -68,14 +68,14 @@ def _serve(port: int, ready: Connection) -> None:
 
 
 @contextmanager
-def filtering_client(address: str, documents: int, out: Path) -> Iterator[None]:
-    """A client process that filters; the block runs once it has begun, and its end is the client's."""
+def filtering_client(address: str, documents: int, out: Path, read: int) -> Iterator[None]:
+    """A client process that filters; the block runs once it has read so many, and its end is the client's."""
     here, there = FORKED.Pipe(duplex=False)
-    process = FORKED.Process(target=_filter, args=(address, documents, out, there), daemon=True)
+    process = FORKED.Process(target=_filter, args=(address, documents, out, read, there), daemon=True)
     process.start()
     there.close()
     with here:
-        assert here.poll(30), "the client process did not start"
+        assert here.poll(90), "the client process did not start"
         here.recv()
     try:
         yield
@@ -85,10 +85,10 @@ def filtering_client(address: str, documents: int, out: Path) -> Iterator[None]:
         process.close()
 
 
-def _filter(address: str, documents: int, out: Path, began: Connection) -> None:
+def _filter(address: str, documents: int, out: Path, read: int, began: Connection) -> None:
     def told() -> Iterator[Document]:
         for index, document in enumerate(corpus(documents)):
-            if index == 20:
+            if index == read:
                 began.send(True)
             yield document
 

@@ -10,7 +10,7 @@ from curator_server.app import _Background
 from tests.contract.service_fakes import SETTINGS, LetterScorer, wait_until_idle
 from tests.faults.service_processes import OPTIONS, KilledServer, corpus, filter_into, filtering_client
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(960)
 KILLS = 100
 COUNT = 4_000
 
@@ -63,8 +63,8 @@ def test_a_hundred_dead_clients_leave_no_work_behind_and_no_broken_result(undist
     out, chance, seen = tmp_path / "out", random.Random(3), set()
     with _Background(SETTINGS, [LetterScorer()]) as background:
         for _ in range(KILLS):
-            with filtering_client(background.address, COUNT, out):
-                time.sleep(chance.uniform(0, 0.08))
+            with filtering_client(background.address, COUNT, out, read=chance.randrange(20, COUNT // 6)):
+                time.sleep(chance.uniform(0, 0.01))
             assert "manifest.json" not in contents(out)
             whole = {name: data for name, data in contents(out).items() if name.endswith(".jsonl.zst")}
             assert whole.items() <= undisturbed.items()

@@ -47,7 +47,7 @@ class Patient(Factory):
 
     def __call__(self, worker: int) -> TextScorer:
         scorer = super().__call__(worker)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while len(self.loads.read_text().split()) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         return scorer
@@ -106,7 +106,7 @@ def test_workers_leave_when_the_main_process_is_killed(tmp_path):
     workers = [int(path.name) for path in alive.iterdir()]
     main.send_signal(signal.SIGKILL)
     main.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(_lives(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(_lives(worker) for worker in workers)

@@ -78,7 +78,7 @@ def test_a_part_that_runs_again_scores_nothing_and_one_that_is_lost_is_made_at_t
 class InStep(Factory):
     """Scorers of two processes of which none goes ahead: each score file is open in both of them at a time."""
 
-    barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=20), compare=False)
+    barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=60), compare=False)
 
     def __call__(self, worker):
         scorer, score = super().__call__(worker), TextScorer.score_one

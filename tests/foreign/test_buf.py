@@ -15,7 +15,7 @@ from google.rpc import status_pb2
 from curator.api.generate import ROOT
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(480)
 LINT = "version: v2\nlint:\n  use: [STANDARD]\n  ignore: [google]\n"
 
 
@@ -25,7 +25,7 @@ def buf(*arguments, cwd, **more):
         pytest.skip("buf-bin has no program for this machine")
     environment = {**os.environ, "BUF_CACHE_DIR": str(cwd / "cache"), "HTTPS_PROXY": "http://127.0.0.1:9"}
     return subprocess.run(
-        [found, *arguments], check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, **more
+        [found, *arguments], check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180, **more
     )
 
 

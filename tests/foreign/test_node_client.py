@@ -15,7 +15,7 @@ from google.rpc import status_pb2
 from curator.api.generate import ROOT
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(720)
 HERE = Path(__file__).parent
 DOCUMENTS = sample_documents(200)
 
@@ -30,7 +30,7 @@ def program(tmp_path_factory):
     for name in ("package.json", "package-lock.json", "client.mjs"):
         shutil.copy(HERE / name, folder)
     command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=30000"]
-    installed = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=150)
+    installed = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=450)
     if installed.returncode != 0:
         pytest.skip(f"the packages of the Node client cannot be installed here: {installed.stderr.strip()[-200:]}")
     return [node, str(folder / "client.mjs")]
@@ -43,7 +43,7 @@ def run(program):
     settings = SETTINGS.model_copy(update={"max_inflight_batches": 4})
     with _Background(settings, [LetterScorer()]) as server:
         command = [*program, server.address, str(ROOT / "proto"), str(Path(status_pb2.__file__).parents[2])]
-        done = subprocess.run(command, check=False, input=json.dumps(wire), capture_output=True, text=True, timeout=90)
+        done = subprocess.run(command, check=False, input=json.dumps(wire), capture_output=True, text=True, timeout=270)
         assert done.returncode == 0, done.stderr
         yield json.loads(done.stdout), server
 

@@ -167,7 +167,7 @@ def test_forked_processes_score_as_their_parent_did(
     many.save_to_disk(tmp_path / "many")
     command = [sys.executable, "-c", FORKED, str(tmp_path / "many"), str(set_folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "4", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 1e-5
 

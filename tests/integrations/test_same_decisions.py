@@ -19,7 +19,7 @@ from curator.offline import filter_dataset
 from tests.atlas.core_world import make_corpus
 from tests.contract.service_fakes import SETTINGS
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 DOCUMENTS = 10_000
 POLICY = Policy(keep_fraction=0.3)
 

@@ -148,5 +148,5 @@ def test_a_stream_answers_every_batch_or_ends_with_a_status_and_the_server_lives
             SCORE_DOCUMENTS,
             scoring_pb2.ScoreDocumentsRequest.SerializeToString,
             scoring_pb2.ScoreDocumentsResponse.FromString,
-        )(iter([scoring_pb2.ScoreDocumentsRequest(config=scoring_pb2.ScoreConfig()), good]), timeout=20)
+        )(iter([scoring_pb2.ScoreDocumentsRequest(config=scoring_pb2.ScoreConfig()), good]), timeout=60)
         assert [list(one.result.probabilities) for one in again if one.HasField("result")] == [[1.0]]

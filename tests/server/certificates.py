@@ -10,7 +10,7 @@ NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
 
 
 def openssl(*words):
-    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, timeout=20)
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, timeout=60)
 
 
 def self_signed(folder, name):

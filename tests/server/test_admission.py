@@ -11,7 +11,7 @@ from curator.errors import OverloadedError
 from curator.records import Document
 from tests.contract.service_fakes import LetterScorer
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 def admission(documents=100, size=1000, queued=lambda: 0):
@@ -158,7 +158,7 @@ async def test_large_batches_get_their_turn_beside_many_streams_of_small_ones():
                 if served[0] >= 256 * 5:
                     ended.set()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.gather(stream(0, 256), *(stream(number, 64) for number in range(1, 9)))
     await engine.close()
     assert served[0] >= 256 * 5

@@ -8,8 +8,8 @@ from curator.api.v1 import common_pb2, scoring_pb2
 from tests.api.bad_messages import DEEP, field, not_utf8
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, common_pb2, scoring_pb
 from curator.cli.logs import JsonFormatter
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 METADATA = [("x-request-id", "run-7.batch:3"), ("traceparent", f"00-{TRACE}-{SPAN}-01")]
 FRESH = re.compile(r"[0-9a-f]{32}")

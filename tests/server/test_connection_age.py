@@ -12,7 +12,7 @@ from curator_server.app import SCORING_SERVICE, _Background
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents, wait_until_idle
 from tests.faults.service_processes import FORKED, OPTIONS, filter_into
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(360)
 DOCUMENTS = sample_documents(300)
 STREAM = {"grpc_service": SCORING_SERVICE, "grpc_method": "ScoreDocuments", "grpc_type": "bidi_stream"}
 

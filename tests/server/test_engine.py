@@ -9,7 +9,7 @@ from curator.errors import OverloadedError
 from curator.records import Document, Rejection, RejectReason, Score
 from tests.contract.service_fakes import LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 @contextlib.asynccontextmanager
@@ -42,7 +42,7 @@ class AheadScorer(LetterScorer):
 
 
 async def wait_until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  the condition lives in another thread
             await asyncio.sleep(0.005)
 
@@ -166,7 +166,7 @@ async def test_a_full_queue_refuses_and_then_offers_room():
         await asyncio.sleep(0.02)
         assert not room.done()
         gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await room
             await task
 
@@ -194,7 +194,7 @@ async def test_closing_leaves_a_micro_batch_behind_that_does_not_end(caplog):
     async with running() as engine, engine.lane(scorer) as lane:
         task = asyncio.create_task(engine.score(lane, sample_documents(8)))
         await wait_until(scorer.entered.is_set)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await engine.close(timeout_s=0.05)
         assert "left behind" in caplog.text
         assert engine.queued_documents == 0

@@ -18,7 +18,7 @@ from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, scoring_pb2
 from curator.errors import CuratorError, all_error_classes
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(480)
 SECRET = "secret-of-the-inside"
 METHODS = [
     method
@@ -101,7 +101,7 @@ async def call(channel, method, body=b""):
 async def called(channel, method, body):
     stub = getattr(channel, kind_of(method))(path_of(method))
     request = iter([body]) if method.client_streaming else body
-    answer = stub(request, timeout=20)
+    answer = stub(request, timeout=60)
     try:
         if method.server_streaming:
             async for _ in answer:
@@ -174,7 +174,7 @@ def test_a_long_name_is_not_found_whatever_its_length(letter, count):
     with running_server(SETTINGS, [LetterScorer()]) as address, grpc.insecure_channel(address) as channel:
         request = catalog_pb2.GetNeuronSetRequest(name=letter * count)
         with pytest.raises(grpc.RpcError) as caught:
-            catalog_pb2_grpc.CatalogServiceStub(channel).GetNeuronSet(request, timeout=20)
+            catalog_pb2_grpc.CatalogServiceStub(channel).GetNeuronSet(request, timeout=60)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert len(caught.value.details()) <= 512
 

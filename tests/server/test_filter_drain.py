@@ -14,8 +14,8 @@ from curator_server.app import _Background, running_server
 from curator.api.v1 import common_pb2, scoring_pb2, scoring_pb2_grpc
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 DOCUMENTS = sample_documents(300)
 PATIENT = ConnectionOptions(
     batches=BatchOptions(max_documents=10), retry=RetryPolicy(attempts=1000, base_s=0.01, cap_s=0.05)

@@ -12,7 +12,7 @@ from curator.errors import ArtifactNotFoundError, ConfigError, JobNotFoundError,
 from tests.contract.job_fakes import JobWorld
 from tests.contract.job_requests import EXAMPLES, identify, study
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 Job = jobs_pb2.Job
 VERSION_1 = """
 CREATE TABLE jobs (
@@ -86,10 +86,10 @@ def test_a_token_belongs_to_one_list_with_one_parent_and_filter(world):
                 client.jobs.wait(client.jobs.create(identify(neuron_set_id=f"x{number}")).name)
 
         def sets(**more):
-            return catalog.ListNeuronSets(catalog_pb2.ListNeuronSetsRequest(page_size=1, **more), timeout=20)
+            return catalog.ListNeuronSets(catalog_pb2.ListNeuronSetsRequest(page_size=1, **more), timeout=60)
 
         def models(**more):
-            return catalog.ListModels(catalog_pb2.ListModelsRequest(page_size=1, **more), timeout=20)
+            return catalog.ListModels(catalog_pb2.ListModelsRequest(page_size=1, **more), timeout=60)
 
         token = sets().next_page_token
         assert sets(page_token=token).neuron_sets and models().next_page_token
@@ -100,7 +100,7 @@ def test_a_token_belongs_to_one_list_with_one_parent_and_filter(world):
             lambda: sets(page_token=token, show_unloaded=True),
             lambda: sets(page_token=models().next_page_token),
             lambda: models(page_token=token),
-            lambda: jobs.ListJobs(jobs_pb2.ListJobsRequest(page_token=token), timeout=20),
+            lambda: jobs.ListJobs(jobs_pb2.ListJobsRequest(page_token=token), timeout=60),
         ]
         for ask in wrong:
             with pytest.raises(grpc.RpcError, match="page_token") as refused:
@@ -113,9 +113,9 @@ def test_a_parent_that_is_no_model_is_refused(world, parent):
     with world.server() as server, grpc.insecure_channel(server.address) as channel:
         catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
         with pytest.raises(grpc.RpcError) as refused:
-            catalog.ListNeuronSets(catalog_pb2.ListNeuronSetsRequest(parent=parent), timeout=20)
+            catalog.ListNeuronSets(catalog_pb2.ListNeuronSetsRequest(parent=parent), timeout=60)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert not catalog.ListNeuronSets(catalog_pb2.ListNeuronSetsRequest(parent="models/z"), timeout=20).neuron_sets
+        assert not catalog.ListNeuronSets(catalog_pb2.ListNeuronSetsRequest(parent="models/z"), timeout=60).neuron_sets
 
 
 def test_a_spec_is_written_once_however_many_revisions_there_are(world):

@@ -10,7 +10,7 @@ from curator.orders import Failure
 from tests.contract.job_fakes import JobWorld
 from tests.contract.job_requests import identify, until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 Job, Model = jobs_pb2.Job, catalog_pb2.Model
 
 
@@ -21,7 +21,7 @@ def world(tmp_path):
 
 def sets(client, **more):
     request = catalog_pb2.ListNeuronSetsRequest(**more)
-    found = client.jobs._catalog.ListNeuronSets(request, timeout=20).neuron_sets
+    found = client.jobs._catalog.ListNeuronSets(request, timeout=60).neuron_sets
     return {one.name: one for one in found if one.job}
 
 

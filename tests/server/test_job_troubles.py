@@ -22,7 +22,7 @@ from tests.contract.job_fakes import JobWorld
 from tests.contract.job_requests import identify, study, until
 from tests.contract.service_fakes import LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 Job, Model = jobs_pb2.Job, catalog_pb2.Model
 ENDED = {Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED}
 
@@ -241,7 +241,7 @@ def test_a_worker_is_told_which_request_it_works_for(world):
     with world.server() as server, grpc.insecure_channel(server.address) as channel, Client(server.address) as client:
         request = catalog_pb2.LoadModelRequest(spec=jobs_pb2.LoadModelSpec(repo="zoo:a"))
         metadata = [("x-request-id", "nightly-7"), ("traceparent", f"00-{trace}-{span}-01")]
-        job = catalog_pb2_grpc.CatalogServiceStub(channel).LoadModel(request, timeout=20, metadata=metadata).job
+        job = catalog_pb2_grpc.CatalogServiceStub(channel).LoadModel(request, timeout=60, metadata=metadata).job
         client.jobs.wait(job.name)
     told = {"request_id": "nightly-7", "traceparent": f"00-{trace}-{span}-01"}
     assert world.workers.works[-1].call == told

@@ -30,7 +30,7 @@ from tests.contract.job_fakes import FINGERPRINT, JobWorld
 from tests.contract.job_requests import EXAMPLES, identify, study, until
 from tests.contract.service_fakes import sample_documents
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 Job = jobs_pb2.Job
 
 
@@ -156,9 +156,9 @@ def test_a_page_token_is_checked(world):
         jobs, catalog = jobs_pb2_grpc.JobServiceStub(channel), catalog_pb2_grpc.CatalogServiceStub(channel)
         for number in range(3):
             catalog.LoadModel(catalog_pb2.LoadModelRequest(spec=jobs_pb2.LoadModelSpec(repo=f"zoo:{number}")))
-        page = jobs.ListJobs(jobs_pb2.ListJobsRequest(page_size=2), timeout=20)
+        page = jobs.ListJobs(jobs_pb2.ListJobsRequest(page_size=2), timeout=60)
         assert len(page.jobs) == 2 and page.next_page_token
-        rest = jobs.ListJobs(jobs_pb2.ListJobsRequest(page_size=2, page_token=page.next_page_token), timeout=20)
+        rest = jobs.ListJobs(jobs_pb2.ListJobsRequest(page_size=2, page_token=page.next_page_token), timeout=60)
         assert len(rest.jobs) == 1 and not rest.next_page_token
         forged = [
             {"page_token": "???"},
@@ -168,7 +168,7 @@ def test_a_page_token_is_checked(world):
         ]
         for request in forged:
             with pytest.raises(grpc.RpcError) as refused:
-                jobs.ListJobs(jobs_pb2.ListJobsRequest(**request), timeout=20)
+                jobs.ListJobs(jobs_pb2.ListJobsRequest(**request), timeout=60)
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -212,7 +212,7 @@ def test_an_artifact_comes_in_pieces_from_any_offset(world):
         spec = filter_spec(str(world.text()), neuron_set="given", keep_fraction=0.5)
         request = jobs_pb2.CreateJobRequest(job=Job(filter_dataset=spec))
         with pytest.raises(grpc.RpcError, match="not on the server's disk"):
-            jobs.CreateJob(request, timeout=20)
+            jobs.CreateJob(request, timeout=60)
     with world.client() as client:
         world.loaded(client, "a", "b")
         job = client.jobs.wait(client.jobs.create(study()).name)
@@ -222,16 +222,16 @@ def test_an_artifact_comes_in_pieces_from_any_offset(world):
             request = jobs_pb2.DownloadArtifactRequest(
                 job=name, artifact="study.json", read_offset=offset, read_limit=limit
             )
-            found = list(stub.DownloadArtifact(request, timeout=20))
+            found = list(stub.DownloadArtifact(request, timeout=60))
             assert b"".join(piece.data for piece in found) == whole[offset : offset + limit if limit else None]
             assert all(len(piece.data) <= 1 << 20 and zlib.crc32(piece.data) == piece.crc32 for piece in found)
         for forged in ("../result.json", "result.json", "/etc/passwd", "", "study.json/../study.json"):
             with pytest.raises(grpc.RpcError) as refused:
-                list(stub.DownloadArtifact(jobs_pb2.DownloadArtifactRequest(job=name, artifact=forged), timeout=20))
+                list(stub.DownloadArtifact(jobs_pb2.DownloadArtifactRequest(job=name, artifact=forged), timeout=60))
             assert refused.value.code() is grpc.StatusCode.NOT_FOUND
         with pytest.raises(grpc.RpcError, match="beyond its end"):
             request = jobs_pb2.DownloadArtifactRequest(job=name, artifact="study.json", read_offset=len(whole) + 1)
-            list(stub.DownloadArtifact(request, timeout=20))
+            list(stub.DownloadArtifact(request, timeout=60))
 
 
 def test_an_artifact_that_was_replaced_by_a_link_is_not_followed(world, tmp_path):
@@ -342,7 +342,7 @@ def test_every_scope_opens_its_own_methods_only(world, tmp_path):
         def code(stub, method, request, token):
             metadata = [("authorization", f"Bearer {tokens[token]}")] if token else []
             try:
-                answer = getattr(stub, method)(request(), timeout=20, metadata=metadata)
+                answer = getattr(stub, method)(request(), timeout=60, metadata=metadata)
                 if method in {"WatchJob", "DownloadArtifact"}:
                     list(answer)
             except grpc.RpcError as error:

@@ -14,8 +14,8 @@ from curator.api.v1 import common_pb2, scoring_pb2, scoring_pb2_grpc
 from curator.errors import ConfigError, LimitError, OverloadedError
 from tests.contract.service_fakes import SETTINGS, LetterScorer, wait_until_idle
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 MIB = 1 << 20
 
 

@@ -18,8 +18,8 @@ from curator.errors import LimitError, OverloadedError
 from curator.records import Document
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 
 
 class SpinningScorer(LetterScorer):

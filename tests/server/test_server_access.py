@@ -22,8 +22,8 @@ from curator.api.v1 import catalog_pb2, jobs_pb2, scoring_pb2, scoring_pb2_grpc
 from curator.errors import ConfigError
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 SECRETS = {name: f"{name}-{'0123456789abcdef' * 2}" for name in ("score", "jobs", "admin", "both", "hashed", "plain")}
 OURS = [
     service

@@ -12,7 +12,7 @@ from curator.api.v1 import scoring_pb2, scoring_pb2_grpc
 from curator.errors import ConfigError
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 SERVE = """
 import logging, sys
 from curator_server.app import serve
@@ -42,7 +42,7 @@ async def test_draining_turns_health_first_then_tells_the_streams():
     server = build_server(SETTINGS, [LetterScorer()])
     await server.start()
     async with grpc.aio.insecure_channel(server.address) as channel:
-        call = scoring_pb2_grpc.ScoringServiceStub(channel).ScoreDocuments(timeout=20)
+        call = scoring_pb2_grpc.ScoringServiceStub(channel).ScoreDocuments(timeout=60)
         await call.write(scoring_pb2.ScoreDocumentsRequest(config=scoring_pb2.ScoreConfig()))
         assert (await call.read()).WhichOneof("response") == "opened"
         await server.drain()
@@ -66,10 +66,10 @@ def test_sigterm_ends_the_process_cleanly():
         try:
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
                 health = health_pb2_grpc.HealthStub(channel)
-                answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30, wait_for_ready=True)
+                answer = health.Check(health_pb2.HealthCheckRequest(), timeout=90, wait_for_ready=True)
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
             process.send_signal(signal.SIGTERM)
-            output, log = process.communicate(timeout=20)
+            output, log = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 0, log

@@ -16,15 +16,15 @@ from curator.errors import ConfigError
 from curator.version import __version__
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 MEASURED = SETTINGS.model_copy(update={"metrics_port": 0, "micro_batch_documents": 2})
 SCORE_BATCH = {"grpc_service": "curator.api.v1.ScoringService", "grpc_method": "ScoreBatch", "grpc_type": "unary"}
 STREAM = {"grpc_service": "curator.api.v1.ScoringService", "grpc_method": "ScoreDocuments", "grpc_type": "bidi_stream"}
 
 
 def scrape(server):
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=10) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=30) as page:
         families = text_string_to_metric_families(page.read().decode())
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value

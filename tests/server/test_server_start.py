@@ -14,14 +14,14 @@ from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, jobs_pb2, jobs_pb2_grp
 from curator.errors import ConfigError
 from tests.contract.job_fakes import JobWorld
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 NOT_SERVING, SERVING = health_pb2.HealthCheckResponse.NOT_SERVING, health_pb2.HealthCheckResponse.SERVING
 
 
 async def health_of(channel):
     stub = health_pb2_grpc.HealthStub(channel)
     asked = [health_pb2.HealthCheckRequest(service=name) for name in ("", *SERVICES, JOB_SERVICE)]
-    return [(await stub.Check(one, timeout=10)).status for one in asked]
+    return [(await stub.Check(one, timeout=30)).status for one in asked]
 
 
 async def test_health_answers_while_kept_sets_are_opened_and_other_calls_are_told_to_come_back(tmp_path, monkeypatch):
@@ -29,7 +29,7 @@ async def test_health_answers_while_kept_sets_are_opened_and_other_calls_are_tol
 
     def slowly(self):
         opening.set()
-        assert opened.wait(20)
+        assert opened.wait(60)
         restore(self)
 
     monkeypatch.setattr(Library, "restore", slowly)
@@ -46,13 +46,13 @@ async def test_health_answers_while_kept_sets_are_opened_and_other_calls_are_tol
             (jobs_pb2_grpc.JobServiceStub(channel).CreateJob, jobs_pb2.CreateJobRequest()),
         ):
             with pytest.raises(grpc.aio.AioRpcError, match="starting") as caught:
-                await method(request, timeout=10)
+                await method(request, timeout=30)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert retry_delay_s(status_from_call(caught.value)) >= 0.1
         opened.set()
         await starting
         assert await health_of(channel) == [SERVING] * 4, "without a neuron set, which jobs may make"
-        assert (await info(catalog_pb2.GetServerInfoRequest(), timeout=10)).version
+        assert (await info(catalog_pb2.GetServerInfoRequest(), timeout=30)).version
     await server.stop()
 
 

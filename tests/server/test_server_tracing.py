@@ -16,8 +16,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from curator.api.v1 import catalog_pb2, catalog_pb2_grpc, common_pb2, scoring_pb2, scoring_pb2_grpc
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 

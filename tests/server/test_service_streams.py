@@ -35,8 +35,8 @@ from curator.errors import (
 )
 from tests.contract.service_fakes import SETTINGS, LetterScorer, sample_documents
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 SMALL = SETTINGS.model_copy(
     update={
         "max_batch_documents": 50,

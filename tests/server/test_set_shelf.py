@@ -9,7 +9,7 @@ import pytest
 from curator.errors import ModelError
 from curator.serving import SetShelf
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Loader:
@@ -20,7 +20,7 @@ class Loader:
 
     def load(self):
         self.loads.append(self.name)
-        assert self.gate.wait(10)
+        assert self.gate.wait(30)
         if self.name == "broken" and self.loads.count("broken") == 1:
             raise ModelError("The model is broken.")
         return self.name

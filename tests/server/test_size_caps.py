@@ -18,8 +18,8 @@ from curator.errors import CuratorError, LimitError
 from curator.records import RejectReason
 from tests.contract.service_fakes import SETTINGS, LetterScorer
 
-pytestmark = pytest.mark.timeout(60)
-TIMEOUT = 20
+pytestmark = pytest.mark.timeout(300)
+TIMEOUT = 60
 MIB = 1 << 20
 CAPS = PayloadCaps(max_documents=10, max_batch_bytes=2000, max_document_bytes=100)
 SMALL = SETTINGS.model_copy(
