@@ -6,12 +6,15 @@ The server is a process of its own, the client is this one, and both share the c
 neuron set on a bundled model, for speed does not care what weights say. ``serve_over_inprocess_N`` is the throughput through
 N streams at once over that of the scorer called directly with all documents, in turn. ``transport_docs_per_s`` has a scorer that
 does nothing behind the wire: how far the model is from the limit. Latencies are taken while four streams keep the model busy:
-``score_batch_p99_ms`` of unary calls with eight documents, ``health_p99_ms_under_load`` of the health check.
+``score_batch_p99_ms`` of unary calls with eight documents, ``health_p99_ms_under_load`` of the health check. ``client_import_ms``
+is processor time that ``import curator_client`` takes in a fresh interpreter, the best of several.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +112,19 @@ def latency_rows(quick: bool) -> Iterator[Row]:
     )
 
 
+def client_rows(quick: bool) -> Iterator[Row]:
+    """The light client in a fresh interpreter."""
+    code = "import time; t = time.process_time(); import curator_client as c; c.Client; print(time.process_time() - t)"
+    rounds = 2 if quick else 10
+    found = [float(subprocess.check_output([sys.executable, "-c", code])) * 1e3 for _ in range(rounds)]
+    detail = {
+        "goal": "under 300",
+        "about": "processor time of importing the client, the best round",
+        "ms": rounded(found),
+    }
+    yield Row("client_import_ms", min(found), "ms, lower is better", detail)
+
+
 @contextmanager
 def served(make_scorer: Callable[[], DocumentScorer]) -> Iterator[str]:
     """A server process with this scorer, for the length of the block; yields its address."""
@@ -184,6 +200,7 @@ SECTIONS: dict[str, Section] = {
     "throughput": throughput_rows,
     "transport": transport_rows,
     "latency": latency_rows,
+    "client": client_rows,
 }
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@
     |-- StorageError                 STORAGE_FULL          a disk is full, or cannot be written
     |-- InsufficientDataError        DATA_INSUFFICIENT     too little text or too few labels to decide
     |-- OverloadedError              OVERLOADED            try again later
+    |   `-- UnreachableError         SERVER_UNREACHABLE    nobody answers at this address
     |-- JobError                     JOB_CONFLICT          a job, or what it needs, is not in the state that is asked for
     |   |-- JobNotFoundError         JOB_NOT_FOUND
     |   `-- AlreadyExistsError       ALREADY_EXISTS        a name or request id is taken by something else
@@ -122,6 +123,12 @@ class OverloadedError(CuratorError):
     """No capacity now; the same request may succeed later."""
 
     code = "OVERLOADED"
+
+
+class UnreachableError(OverloadedError):
+    """Nobody answers at this address, or not in time; who waits and tries again meets either in the same way."""
+
+    code = "SERVER_UNREACHABLE"
 
 
 class JobError(CuratorError):

@@ -11,7 +11,7 @@ Cost of a size: one serialisation, about 1 us for 1 KB. What a document takes wh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import zstandard
 from curator.api.convert import document_to_wire, result_from_wire
 from curator.api.payload import compress_documents
 from curator.api.v1 import common_pb2, scoring_pb2
-from curator.errors import DocumentError
+from curator.errors import ConfigError, DocumentError
 from curator.records import Document, Rejection, RejectReason, Score
 
 Result = Score | Rejection
@@ -33,8 +33,6 @@ _FRAME_BYTES = 6
 """Tag and length of a document inside its batch, at most."""
 _MESSAGE_SHARE = 64
 """One part in so many of a message stays free for what is around the documents, and for what zstd may add."""
-MAX_METADATA_DEPTH = 30
-"""Objects and lists inside one another, the metadata counted: protobuf reads 100 messages deep, and a level takes three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +100,12 @@ class Prepared(NamedTuple):
 
 
 def prepare(item: Item, caps: Caps, *, with_metadata: bool) -> Prepared:
-    """An item as a message with its size, or with why it cannot be sent."""
+    """An item as a message with its size, or with why it cannot be sent. Raises ConfigError for what is no item."""
     if isinstance(item, Rejection):
         return Prepared(item.place, None, 0, item, unread=True)
+    if not isinstance(item, Document):  # pyright: ignore[reportUnnecessaryIsInstance]  callers need not check types
+        raise ConfigError(f"Documents are wanted, and a {type(item).__name__} came; make each a Document(id, text).")
     try:
-        if with_metadata and item.metadata:
-            _check_depth(item.metadata)
         wire = document_to_wire(item, with_metadata=with_metadata)
     except DocumentError as error:
         return _refused(item, RejectReason.NOT_A_RECORD, str(error))
@@ -124,16 +122,6 @@ def prepare(item: Item, caps: Caps, *, with_metadata: bool) -> Prepared:
 
 def _refused(document: Document, reason: RejectReason, detail: str) -> Prepared:
     return Prepared(document.id, None, 0, Rejection(document.id, reason, detail))
-
-
-def _check_depth(value: object, depth: int = 1) -> None:
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else None
-    if inner is None:
-        return
-    if depth > MAX_METADATA_DEPTH:
-        raise DocumentError(f"The metadata is nested deeper than {MAX_METADATA_DEPTH} levels; flatten it.")
-    for item in inner:
-        _check_depth(item, depth + 1)
 
 
 class Grouper:

@@ -45,6 +45,10 @@ _TlsRoots = Annotated[Path | None, typer.Option(help="PEM authorities to trust i
 _TlsCert = Annotated[Path | None, typer.Option(help="PEM client certificate, for servers that ask.")]
 _TlsKey = Annotated[Path | None, typer.Option(help="PEM key of the client certificate.")]
 _Insecure = Annotated[bool, typer.Option("--insecure", help="Let the token travel unencrypted to another machine.")]
+_TextField = Annotated[str, typer.Option(help="Field that holds the text.")]
+_IdField = Annotated[str, typer.Option(help="Field that identifies the document.")]
+_DomainField = Annotated[str, typer.Option(help="Field with the domain label, which travels along.")]
+_SourceField = Annotated[str, typer.Option(help="Field with the work a document was cut from.")]
 _Compress = Annotated[bool, typer.Option("--compress", help="Send zstd; worth it on links below about 1 Gb/s.")]
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
 _HURRIED_S = 10.0
@@ -56,6 +60,8 @@ def score(
     source: _Source,
     address: _Address = _DEFAULT_ADDRESS,
     neuron_set: _NeuronSet = "",
+    text_field: _TextField = "text",
+    id_field: _IdField = "id",
     token: _Token = "",
     token_file: _TokenFile = None,
     tls: _Tls = False,
@@ -71,7 +77,8 @@ def score(
     security = _Security(token, token_file, tls, tls_roots, tls_cert, tls_key, insecure)
     with _reported_errors(), Client(address, _options(security, compress=compress)) as client:
         unread: Counter[str] = Counter()
-        readable = (one for one in _records(source, unread) if isinstance(one, Document))
+        records = _records(source, unread, text_field=text_field, id_field=id_field)
+        readable = (one for one in records if isinstance(one, Document))
         results = client.score(readable, neuron_set=neuron_set)
         with nullcontext(lambda _: None) if sys.stdout.isatty() else StreamMeter() as told:
             for number, result in enumerate(results, start=1):
@@ -88,6 +95,10 @@ def filter_(
     neuron_set: _NeuronSet = "",
     min_score: Annotated[float | None, typer.Option(help="Keep documents with at least this score.")] = None,
     min_probability: Annotated[float | None, typer.Option(help="Keep documents at least this probable.")] = None,
+    text_field: _TextField = "text",
+    id_field: _IdField = "id",
+    domain_field: _DomainField = "domain",
+    source_field: _SourceField = "source",
     token: _Token = "",
     token_file: _TokenFile = None,
     tls: _Tls = False,
@@ -106,9 +117,11 @@ def filter_(
     security = _Security(token, token_file, tls, tls_roots, tls_cert, tls_key, insecure)
     with _reported_errors(), Client(address, _options(security, compress=compress)) as client:
         unread: Counter[str] = Counter()
+        labels = {"domain_field": domain_field, "source_field": source_field}
+        records = _records(source, unread, text_field=text_field, id_field=id_field, **labels)
         with StreamMeter() as told:
             report = client.filter(
-                _records(source, unread),
+                records,
                 output,
                 neuron_set=neuron_set,
                 min_score=min_score,
@@ -191,10 +204,11 @@ def _options(security: _Security, *, compress: bool = False, hurried: bool = Fal
     return ConnectionOptions(**security._asdict(), batches=BatchOptions(compress=compress), retry=retry)
 
 
-def _records(source: str, unread: Counter[str]) -> Iterator[Document | Rejection]:
+def _records(source: str, unread: Counter[str], **fields: str) -> Iterator[Document | Rejection]:
+    from curator.text.rows import SourceOptions
     from curator.text.sources import open_source
 
-    for record in open_source(source):
+    for record in open_source(source, SourceOptions.model_validate(fields)):
         if isinstance(record, Rejection):
             unread[record.reason] += 1
         yield record

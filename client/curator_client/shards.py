@@ -2,8 +2,9 @@
 
 Every chunk is checked against its CRC and position, every shard against its size and SHA-256. A process killed at any moment
 leaves ``*.partial-*`` names and no manifest: a folder with a manifest is whole. Of two runs into one folder the second is
-refused while the first holds ``.lock`` there (on Windows, and on file systems without locks, nobody is refused); and no
-manifest is written for shards that are gone. Cost: one hash over the compressed bytes.
+refused while the first holds ``.lock`` there (on Windows, and on file systems without locks, nobody is refused), and so is a
+folder with files of somebody else; no manifest is written for shards that are gone. ``README.md`` is a card by which
+``datasets.load_dataset`` opens the folder. Cost: one hash over the compressed bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
@@ -24,11 +26,11 @@ from curator.api.v1 import scoring_pb2
 from curator.errors import ArtifactError, ConfigError
 from curator.files import (
     LOCK,
+    atomic_file,
     exclusive,
     inside,
     local_path,
     partial_name,
-    remove_partials,
     storage_errors,
     sync_folder,
     write_json,
@@ -37,11 +39,15 @@ from curator.records import Rejection
 from curator.version import __version__
 
 MANIFEST = "manifest.json"
+CARD = "README.md"
 SUFFIX = ".jsonl.zst"
 UNREADABLE = "unreadable.jsonl"
 """What the source could not read: place, reason, detail."""
 REFUSED = "refused.jsonl"
 """Documents that could not be sent: id as place, reason, detail."""
+_NAMES = {CARD, UNREADABLE, REFUSED, LOCK}
+_OURS = re.compile(rf"kept-[0-9]{{10}}{re.escape(SUFFIX)}|.+\.partial-.+")
+"""Whole shards, and whatever a killed run left half-written."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -104,9 +110,9 @@ class FilterReport:
 def shard_folder(folder: Path) -> Generator[ShardFolder]:
     """A folder that this run holds alone; what is under way is dropped at the end, and the lock with the manifest in place.
 
-    Raises ConfigError when the folder holds a finished result, or another run is at work on it.
+    Raises ConfigError when the folder holds a finished result or anything else, or another run is at work on it.
     """
-    _require_unfinished(folder)  # before a lock is left in it
+    _require_ours(folder)  # before a lock is left in it
     with ExitStack() as held:
         if os.name != "nt":  # there is no fcntl there
             try:
@@ -123,23 +129,24 @@ def shard_folder(folder: Path) -> Generator[ShardFolder]:
             shards.discard()
 
 
-def _require_unfinished(folder: Path) -> None:
+def _require_ours(folder: Path) -> None:
     if (folder / MANIFEST).exists():
         raise ConfigError(f"{folder} already holds a finished result; choose another folder.")
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if foreign := [name for name in names if not (name in _NAMES or _OURS.fullmatch(name))]:
+        raise ConfigError(f"{folder} holds {foreign[0]}, which is no part of a filter's result; choose another folder.")
 
 
 class ShardFolder:
     """Writes shards into a folder; ``finish`` makes the folder whole. See ``shard_folder`` for who may."""
 
     def __init__(self, folder: Path) -> None:
-        """Empties the folder of what a killed run left. Raises ConfigError when it holds a finished result."""
-        _require_unfinished(folder)
+        """Empties the folder of what a killed run left. Raises ConfigError when it holds a finished result, or anything else."""
+        _require_ours(folder)
         local_path(folder).mkdir(parents=True, exist_ok=True)
-        remove_partials(folder)
-        for unfinished in folder.glob(f"kept-{'[0-9]' * 10}{SUFFIX}"):  # no manifest: shards of a run that never ended
-            unfinished.unlink()
-        for listed in (UNREADABLE, REFUSED):
-            (folder / listed).unlink(missing_ok=True)
+        for unfinished in folder.iterdir():  # no manifest: of a run that never ended
+            if unfinished.name != LOCK:
+                unfinished.unlink()
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._target = self._partial = folder
@@ -212,7 +219,10 @@ class ShardFolder:
             self._partial.unlink(missing_ok=True)
 
     def finish(self, opened: scoring_pb2.Opened, threshold: Mapping[str, float], report: FilterReport) -> None:
-        """Write the manifest: from now on the folder is whole. Raises ArtifactError when a shard is gone or cut."""
+        """Write the card, and then the manifest: from now on the folder is whole.
+
+        Raises ArtifactError when a shard is gone or cut.
+        """
         for shard in self._shards:
             path = self._folder / shard.name
             if not path.is_file() or path.stat().st_size != shard.bytes:
@@ -226,6 +236,8 @@ class ShardFolder:
             "threshold": dict(threshold),
             **report.to_json(),
         }
+        with atomic_file(self._folder / CARD) as handle:
+            handle.write(_card(manifest, bool(self._shards)).encode())
         write_json(self._folder / MANIFEST, manifest)
 
     def _open(self, shard_id: str) -> None:
@@ -237,3 +249,15 @@ class ShardFolder:
             self._file = self._partial.open("wb")
         self._digest = hashlib.sha256()
         self._size = 0
+
+
+def _card(manifest: Mapping[str, Any], any_kept: bool) -> str:
+    """YAML that tells ``datasets`` which files to open, then the counts in words."""
+    configs = ["configs:", "- config_name: default", "  data_files:", "  - split: train", f"    path: kept-*{SUFFIX}"]
+    counts = [f"| {name} | {manifest[f'documents_{name}']:,} |" for name in ("in", "kept", "rejected", "failed")]
+    lines = [
+        "---", *(configs if any_kept else []), "tags:", "- rosetta-curator", "---", "", "# Filtered documents", "",
+        f"Selected by {manifest['neuron_set']} ({manifest['etag']}) through rosetta-curator {manifest['curator']}.", "",
+        "| | documents |", "|---|---:|", *counts, "",
+    ]  # fmt: skip
+    return "\n".join(lines)

@@ -54,6 +54,7 @@ RULES: dict[str, StatusRule] = {
     "STORAGE_FULL": StatusRule(grpc.StatusCode.INTERNAL),
     "DATA_INSUFFICIENT": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
     "OVERLOADED": StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED),
+    "SERVER_UNREACHABLE": StatusRule(grpc.StatusCode.UNAVAILABLE),
     "JOB_CONFLICT": StatusRule(grpc.StatusCode.FAILED_PRECONDITION),
     "JOB_NOT_FOUND": StatusRule(grpc.StatusCode.NOT_FOUND),
     "ALREADY_EXISTS": StatusRule(grpc.StatusCode.ALREADY_EXISTS),
@@ -61,13 +62,19 @@ RULES: dict[str, StatusRule] = {
 }
 
 _WITHOUT_REASON: dict[grpc.StatusCode, tuple[type[errors.CuratorError], str]] = {
-    grpc.StatusCode.UNAVAILABLE: (errors.OverloadedError, "The server cannot be reached; check the address and retry."),
-    grpc.StatusCode.DEADLINE_EXCEEDED: (errors.OverloadedError, "The server did not answer in time; retry."),
+    grpc.StatusCode.UNAVAILABLE: (
+        errors.UnreachableError,
+        "The server cannot be reached; check the address and retry.",
+    ),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (errors.UnreachableError, "The server did not answer in time; retry."),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (errors.LimitError, "The message is over a size limit; send smaller batches."),
     grpc.StatusCode.INVALID_ARGUMENT: (errors.ConfigError, "The server refused the request; check its fields."),
     grpc.StatusCode.UNAUTHENTICATED: (errors.ConfigError, "The server needs a valid bearer token; pass token=..."),
     grpc.StatusCode.PERMISSION_DENIED: (errors.ConfigError, "The token does not allow this; use another token."),
-    grpc.StatusCode.UNIMPLEMENTED: (errors.ConfigError, "The server does not offer this method; update the server."),
+    grpc.StatusCode.UNIMPLEMENTED: (
+        errors.ConfigError,
+        "The server does not offer this method; start it with --jobs FOLDER if it is about jobs, else update it.",
+    ),
     grpc.StatusCode.NOT_FOUND: (errors.ArtifactNotFoundError, "The server does not have this resource."),
     grpc.StatusCode.ALREADY_EXISTS: (errors.AlreadyExistsError, "The name is taken; choose another one."),
     grpc.StatusCode.FAILED_PRECONDITION: (

@@ -60,6 +60,12 @@ def test_a_batch_refuses_what_the_wire_or_the_server_would_not_take():
     assert [result.reason for result in results[1:3]] == [RejectReason.RECORD_TOO_LARGE, RejectReason.NOT_A_RECORD]
 
 
+@pytest.mark.parametrize("item", ["a text", ("id", "text"), {"text": "x"}])
+def test_what_is_no_document_is_named_with_the_fix(item):
+    with pytest.raises(ConfigError, match=rf"a {type(item).__name__} came; make each a Document\(id, text\)"):
+        make_batch(1, [item], LIMITS)
+
+
 def test_a_window_holds_no_more_than_its_limit_and_replays_in_order():
     window = Window(2)
     first, second = (make_batch(seq, [Document("a", "t")], LIMITS) for seq in (1, 2))

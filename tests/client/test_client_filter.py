@@ -1,6 +1,7 @@
 import hashlib
 import json
 
+import datasets
 import pytest
 import zstandard
 from curator_client import BatchOptions, Client, ConnectionOptions, RetryPolicy
@@ -71,7 +72,7 @@ def test_the_manifest_lists_every_shard_with_its_hash(clean_run):
     manifest = json.loads(files["manifest.json"])
     assert manifest["etag"] == "etag-1"
     assert manifest["threshold"] == {"min_probability": 0.5}
-    assert {shard["name"] for shard in manifest["shards"]} == set(files) - {"manifest.json"}
+    assert {shard["name"] for shard in manifest["shards"]} == set(files) - {"manifest.json", "README.md"}
     for shard in manifest["shards"]:
         assert hashlib.sha256(files[shard["name"]]).hexdigest() == shard["sha256"]
         assert len(files[shard["name"]]) == shard["bytes"]
@@ -100,7 +101,7 @@ def test_a_run_that_keeps_nothing_still_commits_and_bounds_its_memory(address, t
         report = client.filter(DOCUMENTS, tmp_path, min_score=2.0, commit_every_bytes=2000)
     assert (report.documents_in, report.documents_rejected, report.shards) == (300, 300, ())
     assert report.not_kept_by_reason == {"below_threshold": 300}
-    assert list(contents(tmp_path)) == ["manifest.json"]
+    assert list(contents(tmp_path)) == ["README.md", "manifest.json"]
 
 
 def test_nothing_vanishes_kept_rejected_and_failed_add_up(address, tmp_path):
@@ -116,6 +117,24 @@ def test_nothing_vanishes_kept_rejected_and_failed_add_up(address, tmp_path):
     assert report.not_kept_by_reason["record_too_large"] == 1
     assert report.not_kept_by_reason["not_a_record"] == 1
     assert sum(report.not_kept_by_reason.values()) == report.documents_rejected + report.documents_failed
+
+
+def test_load_dataset_opens_the_folder_as_it_is(clean_run, address, tmp_path):
+    report, files = clean_run
+    (tmp_path / "out").mkdir()
+    for name, data in files.items():
+        (tmp_path / "out" / name).write_bytes(data)
+    loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["train"] and loaded["train"]["id"][:] == [document.id for document in KEPT]
+    assert f"| kept | {report.documents_kept} |" in files["README.md"].decode()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "kept-1.jsonl.zst", "manifest.json.old"])
+def test_a_folder_with_something_else_in_it_is_left_alone(address, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with Client(address) as client, pytest.raises(ConfigError, match=f"holds {name}, which is no part"):
+        client.filter(DOCUMENTS, tmp_path, **RULE)
+    assert contents(tmp_path) == {name: b"mine"}
 
 
 def test_an_empty_input_gives_an_empty_result(address, tmp_path):
@@ -148,7 +167,7 @@ def test_an_input_that_fails_leaves_whole_shards_and_no_manifest(address, tmp_pa
     assert len(names) > 1
     with Client(address, OPTIONS) as client:
         report = client.filter(DOCUMENTS[:10], tmp_path, **RULE)
-    assert set(contents(tmp_path)) == {"manifest.json", *(shard.name for shard in report.shards)}
+    assert set(contents(tmp_path)) == {"manifest.json", "README.md", *(shard.name for shard in report.shards)}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +217,22 @@ def test_the_command_line_scores_filters_and_describes(address, tmp_path):
     missing = runner.invoke(app, arguments)
     assert missing.exit_code == 1
     assert "CONFIG_INVALID" in missing.stderr
+
+
+def test_the_command_line_takes_fields_of_other_names(address, tmp_path):
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text(
+        "".join(json.dumps({"url": one.id, "body": one.text, "lang": "en"}) + "\n" for one in DOCUMENTS[:20])
+    )
+    fields = ["--text-field", "body", "--id-field", "url", "--address", address]
+    scored = CliRunner().invoke(app, ["score", str(pool), *fields])
+    found = [json.loads(line)["document_id"] for line in scored.stdout.splitlines()]
+    assert found == [one.id for one in DOCUMENTS[:20]], scored.output
+    fields += ["--domain-field", "lang"]
+    out = tmp_path / "out"
+    filtered = CliRunner().invoke(app, ["filter", str(pool), *fields, "--output", str(out), "--min-probability", "0"])
+    assert filtered.exit_code == 0, filtered.output
+    assert {row["domain"] for row in records(out)} == {"en"}
 
 
 def test_whoever_watches_hears_of_every_document_once_even_over_broken_streams(address, tmp_path):

@@ -36,6 +36,7 @@ def test_the_codes_are_the_published_ones() -> None:
         "StorageError": "STORAGE_FULL",
         "InsufficientDataError": "DATA_INSUFFICIENT",
         "OverloadedError": "OVERLOADED",
+        "UnreachableError": "SERVER_UNREACHABLE",
         "JobError": "JOB_CONFLICT",
         "JobNotFoundError": "JOB_NOT_FOUND",
         "AlreadyExistsError": "ALREADY_EXISTS",
