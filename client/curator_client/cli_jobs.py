@@ -3,21 +3,30 @@
     curator-client jobs --address host:50051 identify --model models/neox --peer models/gpt2 --examples law=law.jsonl --wait
 
 Where the server is, and who asks, stands behind ``jobs`` and before the verb. Results are JSON on standard output,
-one object a line; progress goes to standard error. Documents named by ``--examples`` are read here and travel with the request;
-what ``--source`` names is read by the server.
+one object a line (lists are tables on a terminal); progress goes to standard error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curator.errors import ConfigError
-from curator.records import Document, Rejection
-from curator_client.cli_server import Check, RequestId, Wait, client_of, connection, follow, say
+from curator_client.cli_server import (
+    Check,
+    Json,
+    RequestId,
+    Wait,
+    client_of,
+    connection,
+    follow,
+    job_row,
+    say,
+    say_all,
+)
+from curator_client.cli_texts import Examples, IdField, Sources, TextField, full_model, groups, texts
 
 if TYPE_CHECKING:
     from curator.api.v1 import jobs_pb2
@@ -30,13 +39,6 @@ jobs_app = typer.Typer(
 
 _Name = Annotated[str, typer.Argument(help="Name of the job; jobs/ may be left out.", metavar="JOB")]
 _JobId = Annotated[str, typer.Option(help="Wanted name of the job.")]
-_Examples = Annotated[
-    list[str] | None,
-    typer.Option(help="A domain and a local file with documents to send along.", metavar="DOMAIN=FILE"),
-]
-_Sources = Annotated[
-    list[str] | None, typer.Option("--source", help="A domain and a URI that the server reads.", metavar="DOMAIN=URI")
-]
 _Tokens = Annotated[
     int, typer.Option(help="Text of each domain, in universal spans; 0 for the server's default.", min=0)
 ]
@@ -48,11 +50,11 @@ _Sketch = Annotated[int, typer.Option(help="Numbers per neuron signature; 0 for 
 def list_(
     context: typer.Context,
     filter: Annotated[str, typer.Option(help="Such as: state = RUNNING.")] = "",  # noqa: A002
+    json: Json = False,
 ) -> None:
-    """Print the jobs, newest first."""
+    """Print the jobs, newest first: a table on a terminal, else JSON."""
     with client_of(context) as client:
-        for job in client.jobs.list(filter):
-            say(job)
+        say_all(client.jobs.list(filter), ("job", "kind", "state", "progress", "created"), job_row, json=json)
 
 
 @jobs_app.command()
@@ -104,10 +106,12 @@ def download(
 @jobs_app.command()
 def identify(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="The model that will score, such as models/neox.")],
+    model: Annotated[str, typer.Option(help="The model that will score; models/ may be left out.")],
     peer: Annotated[list[str], typer.Option(help="A model to share neurons with; repeat.")],
-    examples: _Examples = None,
-    source: _Sources = None,
+    examples: Examples = None,
+    source: Sources = None,
+    text_field: TextField = "text",
+    id_field: IdField = "id",
     target: Annotated[list[str] | None, typer.Option(help="A domain to filter for; the first unless named.")] = None,
     max_neurons: Annotated[int, typer.Option(help="Most neurons; 0 for the default.", min=0)] = 0,
     rule: Annotated[str, typer.Option(help="paper, strict or universal.")] = "",
@@ -125,10 +129,11 @@ def identify(
     from curator_client.specs import identify_spec
 
     with client_of(context) as client:
-        probe = _probe(examples, source, tokens_per_domain, seed, sketch_dimensions)
+        text = texts(examples, source, text_field=text_field, id_field=id_field)
+        probe = _probe(text, tokens_per_domain, seed, sketch_dimensions)
         spec = identify_spec(
-            model,
-            peer,
+            full_model(model),
+            [full_model(one) for one in peer],
             probe,
             targets=target or (),
             max_neurons=max_neurons,
@@ -149,8 +154,10 @@ def study(
             metavar="LABEL=ANCHOR,PEER,...[+MODEL,...]",
         ),
     ],
-    examples: _Examples = None,
-    source: _Sources = None,
+    examples: Examples = None,
+    source: Sources = None,
+    text_field: TextField = "text",
+    id_field: IdField = "id",
     quick: Annotated[bool, typer.Option("--quick", help="The counts and their nulls alone.")] = False,
     replicates: Annotated[int, typer.Option(help="Replicates of the fold bootstrap; 0 for the default.", min=0)] = 0,
     append: Annotated[
@@ -168,10 +175,11 @@ def study(
     from curator_client.specs import study_spec
 
     with client_of(context) as client:
-        probe = _probe(examples, source, tokens_per_domain, seed, sketch_dimensions)
-        groups, beside = _groups(group)
+        text = texts(examples, source, text_field=text_field, id_field=id_field)
+        probe = _probe(text, tokens_per_domain, seed, sketch_dimensions)
+        sizes, beside = groups(group)
         spec = study_spec(
-            groups, probe, beside=beside, quick=quick, replicates=replicates, append_to=append and _full(append)
+            sizes, probe, beside=beside, quick=quick, replicates=replicates, append_to=append and _full(append)
         )
         _create(client, spec, job_id, request_id, check=check, wait=wait)
 
@@ -181,6 +189,8 @@ def filter_(
     context: typer.Context,
     source: Annotated[list[str], typer.Argument(help="URIs that the server reads.", metavar="URI...")],
     neuron_set: Annotated[str, typer.Option(help="Neuron set; may be omitted when the server has one.")] = "",
+    text_field: TextField = "text",
+    id_field: IdField = "id",
     min_score: Annotated[float | None, typer.Option(help="Keep documents with at least this score.")] = None,
     min_probability: Annotated[float | None, typer.Option(help="Keep documents at least this probable.")] = None,
     keep_fraction: Annotated[float | None, typer.Option(help="Keep this share of the documents.")] = None,
@@ -193,11 +203,11 @@ def filter_(
     wait: Wait = False,
 ) -> None:
     """Filter text that the server reads."""
-    from curator_client.specs import filter_spec
+    from curator_client.specs import data_source, filter_spec
 
     with client_of(context) as client:
         spec = filter_spec(
-            source,
+            data_source(source, text_field=text_field, id_field=id_field),
             neuron_set=neuron_set,
             min_score=min_score,
             min_probability=min_probability,
@@ -214,47 +224,10 @@ def _create(client: Client, spec: Spec, job_id: str, request_id: str, *, check: 
     follow(client, job.name) if wait and not check else say(job)
 
 
-def _probe(
-    examples: Sequence[str] | None, sources: Sequence[str] | None, tokens: int, seed: int, sketch: int
-) -> jobs_pb2.ProbeSpec:
+def _probe(text: Mapping[str, Text], tokens: int, seed: int, sketch: int) -> jobs_pb2.ProbeSpec:
     from curator_client.specs import probe_spec
 
-    texts = _texts(examples, sources)
-    return probe_spec(texts, tokens_per_domain=tokens, seed=seed, sketch_dimensions=sketch)
-
-
-def _texts(examples: Sequence[str] | None, sources: Sequence[str] | None) -> dict[str, Text]:
-    found: dict[str, Any] = {}
-    for domain, uri in map(_pair, sources or ()):
-        found.setdefault(domain, []).append(uri)
-    for domain, path in map(_pair, examples or ()):
-        if domain in found:
-            raise ConfigError(f"The domain {domain!r} is named twice; give it --source or --examples, once.")
-        found[domain] = _documents(path)
-    return found
-
-
-def _documents(path: str) -> list[Document]:
-    from curator.text.sources import open_source
-
-    return [record for record in open_source(path) if not isinstance(record, Rejection)]
-
-
-def _groups(texts: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Models and models beside them by label."""
-    named = {label: models.partition("+") for label, models in map(_pair, texts)}
-    models, beside = (
-        {label: [model for model in parts[place].split(",") if model] for label, parts in named.items()}
-        for place in (0, 2)
-    )
-    return models, beside
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, mark, value = text.partition("=")
-    if not (name and mark and value):
-        raise ConfigError(f"{text!r} is not of the form NAME=VALUE.")
-    return name, value
+    return probe_spec(text, tokens_per_domain=tokens, seed=seed, sketch_dimensions=sketch)
 
 
 def _full(name: str) -> str:

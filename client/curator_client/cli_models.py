@@ -7,21 +7,24 @@ Loading and unloading need a token of the scope admin.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curator_client.cli_server import Check, RequestId, Wait, client_of, connection, follow, say
+from curator_client.cli_server import Check, Json, RequestId, Wait, client_of, connection, follow, say, say_all
+from curator_client.cli_texts import full_model
+
+if TYPE_CHECKING:
+    from curator.api.v1 import catalog_pb2
 
 models_app = typer.Typer(callback=connection, no_args_is_help=True, help="Models of the server.")
 
 
 @models_app.command("list")
-def list_models(context: typer.Context) -> None:
-    """Print the models."""
+def list_models(context: typer.Context, json: Json = False) -> None:
+    """Print the models: a table on a terminal, else JSON."""
     with client_of(context) as client:
-        for model in client.jobs.models():
-            say(model)
+        say_all(client.jobs.models(), ("model", "repository", "revision", "type", "state"), _row, json=json)
 
 
 @models_app.command()
@@ -44,7 +47,14 @@ def load(
 
 
 @models_app.command()
-def unload(context: typer.Context, name: Annotated[str, typer.Argument(help="Such as models/neox.")]) -> None:
+def unload(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Its name; models/ may be left out.")]
+) -> None:
     """Forget a model; needs a token of the scope admin."""
     with client_of(context) as client:
-        client.jobs.unload_model(name)
+        client.jobs.unload_model(full_model(name))
+
+
+def _row(model: catalog_pb2.Model) -> tuple[str, ...]:
+    state = type(model).State.Name(model.state).removeprefix("STATE_").lower()
+    return model.name.removeprefix("models/"), model.repo, model.revision, model.dtype, state

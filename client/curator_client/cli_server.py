@@ -1,15 +1,16 @@
 """What the commands about a server's jobs and models share: where the server is, how its answers are shown.
 
-Results are JSON on standard output, one object a line; progress goes to standard error.
+Results are JSON on standard output, one object a line, but lists are tables on a terminal; progress goes to standard error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from curator.api.v1 import jobs_pb2
     from curator_client.client import Client
 
+_Message = TypeVar("_Message", bound="Message")
 Wait = Annotated[bool, typer.Option("--wait", help="Watch it until it has ended.")]
 Check = Annotated[bool, typer.Option("--check", help="Check the request and start nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on a terminal, too.")]
 RequestId = Annotated[str, typer.Option(help="A UUID: the same command twice starts one job.")]
 
 
@@ -74,12 +77,42 @@ def follow(client: Client, name: str) -> None:
 
     job: jobs_pb2.Job | None = None
     for job in client.jobs.watch(name):
-        state, progress = type(job).State.Name(job.state).removeprefix("STATE_").lower(), job.progress
+        state, progress = _state(job), job.progress
         counted = f" {progress.done} of {progress.total} {progress.unit}" if progress.total else ""
         typer.echo(f"{state}: {progress.stage}{counted}".rstrip(": "), err=True)
     if job is not None:
         say(job)
         require_success(job)
+
+
+def say_all(
+    messages: Iterable[_Message], columns: Sequence[str], row: Callable[[_Message], Sequence[str]], *, json: bool
+) -> None:
+    """Messages one by one as JSON, or as a table for somebody at a terminal."""
+    if json or not sys.stdout.isatty():
+        for message in messages:
+            say(message)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for message in messages:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row(message)))
+    Console().print(table)
+
+
+def job_row(job: jobs_pb2.Job) -> tuple[str, ...]:
+    """A job in a table: name, kind, state, how far it is or why it ended, when it was made."""
+    counted = f" {job.progress.done} of {job.progress.total} {job.progress.unit}" if job.progress.total else ""
+    far = job.error.message if job.HasField("error") else f"{job.progress.stage}{counted}"
+    made = job.create_time.ToDatetime().isoformat(" ", "seconds")
+    return job.name.removeprefix("jobs/"), job.WhichOneof("spec") or "", _state(job), far, made
+
+
+def _state(job: jobs_pb2.Job) -> str:
+    return type(job).State.Name(job.state).removeprefix("STATE_").lower()
 
 
 def say(message: Message) -> None:

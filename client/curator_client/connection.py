@@ -72,7 +72,9 @@ class ConnectionOptions:
         Raises ConfigError when a file cannot be read, or when the token would leave this machine unencrypted.
         """
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ConfigError("A client certificate needs its key; give tls_certificate and tls_key.")
+            raise ConfigError(
+                "A client certificate needs its key, and a key its certificate; give both (--tls-cert, --tls-key)."
+            )
         if not (self.tls or self.tls_roots or self.tls_certificate):
             self._check_plain(address)
             return None
@@ -81,7 +83,8 @@ class ConnectionOptions:
     def _check_plain(self, address: str) -> None:
         if (self.token or self.token_file) and not (self.insecure or stays_on_this_machine(address)):
             raise ConfigError(
-                f"The token would travel to {address} for everyone to read; use TLS (tls=True), or insecure=True."
+                f"The token would travel to {address} for everyone to read; use TLS (--tls, tls=True), or allow it "
+                "(--insecure, insecure=True)."
             )
 
 
@@ -112,7 +115,9 @@ def filter_config(
 ) -> scoring_pb2.FilterConfig:
     """The opening of a filtering stream. Raises ConfigError unless exactly one threshold is given."""
     if (min_score is None) == (min_probability is None):
-        raise ConfigError("Filtering needs one threshold; give min_score or min_probability.")
+        raise ConfigError(
+            "Filtering needs one threshold; give a least score or a least probability (--min-score, --min-probability)."
+        )
     config = scoring_pb2.FilterConfig(
         score=scoring_pb2.ScoreConfig(neuron_set=neuron_set, etag=etag),
         target_shard_bytes=target_shard_bytes,

@@ -133,7 +133,7 @@ def filter_spec(
     chosen = {name: value for name, value in limits.items() if value is not None}
     if len(chosen) != 1:
         raise ConfigError(
-            "Filtering needs one of min_score, min_probability, keep_fraction and token_budget; give one."
+            "Filtering needs one limit: a least score or probability, a share to keep, or a token budget; give one."
         )
     spec = jobs_pb2.FilterDatasetSpec(input=data_source(source), output_uri=output_uri, resume=resume)
     spec.filter.score.neuron_set, spec.filter.score.etag = neuron_set, etag

@@ -69,7 +69,10 @@ _WITHOUT_REASON: dict[grpc.StatusCode, tuple[type[errors.CuratorError], str]] = 
     grpc.StatusCode.DEADLINE_EXCEEDED: (errors.UnreachableError, "The server did not answer in time; retry."),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (errors.LimitError, "The message is over a size limit; send smaller batches."),
     grpc.StatusCode.INVALID_ARGUMENT: (errors.ConfigError, "The server refused the request; check its fields."),
-    grpc.StatusCode.UNAUTHENTICATED: (errors.ConfigError, "The server needs a valid bearer token; pass token=..."),
+    grpc.StatusCode.UNAUTHENTICATED: (
+        errors.ConfigError,
+        "The server needs a valid bearer token; give one (--token-file, or token= in Python).",
+    ),
     grpc.StatusCode.PERMISSION_DENIED: (errors.ConfigError, "The token does not allow this; use another token."),
     grpc.StatusCode.UNIMPLEMENTED: (
         errors.ConfigError,

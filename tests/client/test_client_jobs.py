@@ -7,6 +7,7 @@ import zlib
 import pytest
 from curator_client import AsyncClient, data_source, filter_spec, study_spec
 from curator_client.cli import app
+from curator_client.cli_server import job_row, say_all
 from curator_client.job_flows import DownloadFlow, WatchFlow, require_success
 from typer.testing import CliRunner
 
@@ -105,9 +106,9 @@ def test_text_is_uris_or_documents_and_a_filter_has_one_limit():
     for wrong in ([], ["a", EXAMPLES[0]]):
         with pytest.raises(ConfigError):
             data_source(wrong)
-    with pytest.raises(ConfigError, match="one of"):
+    with pytest.raises(ConfigError, match="one limit"):
         filter_spec("pool.jsonl")
-    with pytest.raises(ConfigError, match="one of"):
+    with pytest.raises(ConfigError, match="one limit"):
         filter_spec("pool.jsonl", min_score=1.0, token_budget=5)
 
 
@@ -140,6 +141,20 @@ async def test_the_asynchronous_client_does_the_same(world, tmp_path):
             assert names[0] == created.name
             assert (await client.jobs.cancel(created.name)).state == Job.STATE_SUCCEEDED
             await client.jobs.delete(created.name)
+
+
+def test_lists_are_tables_on_a_terminal_and_json_elsewhere(monkeypatch, capsys):
+    job = Job(name="jobs/mine", state=Job.STATE_FAILED, identify_neurons={"model": "models/a"})
+    job.error.message = "There is no text; name some."
+    say_all([job], ("job", "kind", "state", "progress", "created"), job_row, json=False)
+    assert json.loads(capsys.readouterr().out)["name"] == "jobs/mine"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "150")
+    say_all([job], ("job", "kind", "state", "progress", "created"), job_row, json=False)
+    table = capsys.readouterr().out
+    assert all(word in table for word in ("mine", "identify_neurons", "failed", "There is no text")), table
+    say_all([job], ("job",), job_row, json=True)
+    assert json.loads(capsys.readouterr().out)["name"] == "jobs/mine"
 
 
 def test_the_command_line_loads_identifies_watches_and_downloads(world, tmp_path):
@@ -176,6 +191,11 @@ def test_the_command_line_loads_identifies_watches_and_downloads(world, tmp_path
         assert run("jobs", "delete", "mine")[0].exit_code == 0
         result, _ = run("jobs", "get", "mine")
         assert result.exit_code == 1 and "[JOB_NOT_FOUND]" in result.stderr
+        bare = ("identify", "--model", "a", "--peer", "b", "--examples", f"law={examples}", "--neuron-set-id", "law2")
+        result, _ = run("jobs", *bare, "--check")
+        assert result.exit_code == 0, result.output  # models/ may be left out
+        result, _ = run("jobs", *words, "--text-field", "body")
+        assert result.exit_code == 1 and "--text-field" in result.stderr and "law.jsonl:1" in result.stderr
         result, _ = run("jobs", *words, "--source", "law=env:legal")
         assert result.exit_code == 1 and "named twice" in result.stderr
         _, models = run("models", "list")
