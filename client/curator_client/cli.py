@@ -28,7 +28,9 @@ from curator_client.cli_progress import StreamMeter
 if TYPE_CHECKING:
     from curator_client.connection import ConnectionOptions
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Score and filter text on a curator server.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Score and filter text on a curator server."
+)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")
 

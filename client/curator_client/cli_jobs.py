@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from curator_client.specs import Spec, Text
 
 jobs_app = typer.Typer(
-    callback=connection, no_args_is_help=True, help="Long work on the server: identify neurons, build studies, filter."
+    callback=connection,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Long work on the server: identify neurons, build studies, filter.",
 )
 
 _Name = Annotated[str, typer.Argument(help="Name of the job; jobs/ may be left out.", metavar="JOB")]

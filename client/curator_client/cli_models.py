@@ -17,7 +17,7 @@ from curator_client.cli_texts import full_model
 if TYPE_CHECKING:
     from curator.api.v1 import catalog_pb2
 
-models_app = typer.Typer(callback=connection, no_args_is_help=True, help="Models of the server.")
+models_app = typer.Typer(callback=connection, no_args_is_help=True, rich_markup_mode=None, help="Models of the server.")
 
 
 @models_app.command("list")
