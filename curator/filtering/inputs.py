@@ -13,6 +13,8 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import IO
 
@@ -20,12 +22,14 @@ from curator import fingerprint
 from curator.errors import ConfigError, FingerprintError
 from curator.files import atomic_file
 from curator.records import Document, Rejection
+from curator.text.head import first_records, require_text_field
 from curator.text.pieces import Piece, cut_pieces, piece_is_current, read_piece
 from curator.text.rows import SourceOptions
 
 STDIN = "-"
 SPOOL = Path("input", "stdin.jsonl")
 _CHECKS_AT_A_TIME = 8
+_LOOKED_AT = 100
 
 
 def spool(stream: IO[bytes], work: Path) -> None:
@@ -81,6 +85,16 @@ def read_records(piece: Piece, options: SourceOptions, work: Path) -> Iterator[D
             yield replace(record, place=record.place.replace(spooled, STDIN, 1))
         else:
             yield record
+
+
+def require_documents(pieces: Sequence[Piece], options: SourceOptions, work: Path) -> None:
+    """Look at the first records of every file, up to the first document of all. Raises as ``require_text_field`` does."""
+    files = (list(group) for _, group in groupby(pieces, key=attrgetter("uri")))
+    heads = (
+        islice((record for piece in file for record in read_records(piece, options, work)), _LOOKED_AT)
+        for file in files
+    )
+    require_text_field(first_records(chain.from_iterable(heads)))
 
 
 def require_current(piece: Piece, work: Path) -> None:

@@ -6,7 +6,14 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, FingerprintError, SourceNotFoundError
+from curator.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    ConfigError,
+    FingerprintError,
+    InsufficientDataError,
+    SourceNotFoundError,
+)
 from curator.filtering import phases, tasks, write_shard
 from curator.filtering.adopt import link_or_copy
 from curator.filtering.dataset import reselect
@@ -304,14 +311,38 @@ def test_a_damaged_score_file_is_noticed_before_it_is_used(pool, tmp_path, monke
     assert (tmp_path / "out/scores/scores-00001.parquet").read_bytes() == good
 
 
-@pytest.mark.parametrize("lines", [[], ["{broken"]])
-def test_input_without_documents_gives_a_finished_output_without_shards(tmp_path, lines):
-    pool = write_pool(tmp_path / "pool.jsonl", lines)
-    for name, policy in (("a", THRESHOLD), ("b", Policy(keep_fraction=0.5)), ("c", Policy(token_budget=1))):
-        report = run(pool, tmp_path / name, policy)
-        assert (report.documents_in, report.documents_unreadable) == (0, len(lines))
-        assert verify_output(tmp_path / name) == report
-        assert not (tmp_path / name / "kept").exists()
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        ({"a": []}, InsufficientDataError, "holds no records"),
+        (
+            {"a": [], "b": ['{"body": "x"}'] * 300},
+            ConfigError,
+            r"b\.jsonl:1 has no field 'text', .*'body'; .*--text-field",
+        ),
+        (
+            {"a": ['{"body": "x"}'] * 300, "b": ["{broken"]},
+            InsufficientDataError,
+            r"None of the 301 records .*a\.jsonl:1",
+        ),
+    ],
+)
+def test_an_input_without_documents_is_refused_and_makes_no_output(tmp_path, files, error, message):
+    for name, lines in files.items():
+        write_pool(tmp_path / f"in/{name}.jsonl", lines)
+    factory = Factory(loads=tmp_path / "loads")
+    with pytest.raises(error, match=message):
+        run([str(tmp_path / "in")], tmp_path / "out", THRESHOLD, factory)
+    assert not (tmp_path / "out").exists()
+    if error is ConfigError:
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_one_good_file_is_enough_of_an_input(tmp_path):
+    write_pool(tmp_path / "in/a.jsonl", ['{"body": "x"}'] * 300)
+    write_pool(tmp_path / "in/b.jsonl")
+    report = run([str(tmp_path / "in")], tmp_path / "out", THRESHOLD)
+    assert (report.documents_in, report.unreadable["missing_field"]) == (40, 300)
 
 
 def test_several_targets_share_a_budget_and_no_document_counts_twice(pool, tmp_path):
@@ -425,6 +456,6 @@ def test_a_pool_of_many_files_and_formats_is_one_corpus(tmp_path):
 
 
 def test_a_report_of_nothing_is_the_zero(tmp_path):
-    report = run(write_pool(tmp_path / "p.jsonl", []), tmp_path / "out", THRESHOLD)
+    report = run(write_pool(tmp_path / "p.jsonl"), tmp_path / "out", THRESHOLD)
     assert report + FilterReport() == report
     shutil.rmtree(tmp_path / "out")
