@@ -9,8 +9,9 @@
     env:<domain>?max_chars=&seed=          a domain of the embedded corpus
     -                          JSONL on standard input
 
-All but ``hf:`` take ``?split=train|pool|test``, our split by hash of each document's source. A ``?`` opens a query only where
-``key=value`` follows, so globs may use it. Addresses carry no secrets: a password or a signed query in one is refused, because
+All take ``?part=train|pool|test``, our split by hash of each document's source; ``?split=`` is the same, but where the data
+has splits of its own, on the hub and in a saved DatasetDict, and names one of those (``located``). A ``?`` opens a query only
+where ``key=value`` follows, so globs may use it. Addresses carry no secrets: a password or a signed query in one is refused, because
 the address of every source is written into the records of a job; credentials come from the environment, as each ``fsspec``
 package reads them. Costs one directory listing. It does not know whether a hub dataset or a remote file exists (``remote``).
 """
@@ -53,11 +54,11 @@ class Scheme(StrEnum):
 
 
 _KEYS = {
-    Scheme.FILE: {"split"},
-    Scheme.REMOTE: {"split"},
-    Scheme.HUB: {"config", "split", "revision"},
-    Scheme.EMBEDDED: {"max_chars", "seed", "split"},
-    Scheme.STDIN: {"split"},
+    Scheme.FILE: {"part", "split"},
+    Scheme.REMOTE: {"part", "split"},
+    Scheme.HUB: {"config", "part", "revision", "split"},
+    Scheme.EMBEDDED: {"max_chars", "part", "seed", "split"},
+    Scheme.STDIN: {"part", "split"},
 }
 
 
@@ -71,15 +72,31 @@ class SourceUri:
 
     @property
     def hash_split(self) -> Split | None:
-        """The part of our own split that is asked for; always None for hub datasets, which have splits of their own."""
-        if self.scheme is Scheme.HUB or "split" not in self.query:
-            return None
+        """The part of our own split that is asked for, by ``part`` or, where the data has no splits of its own, by ``split``.
+
+        Raises ConfigError for another name, and where both are given and mean this.
+        """
+        keys = {"part"} if self.scheme is Scheme.HUB else {"part", "split"}
+        asked = [self.query[key] for key in sorted(keys & set(self.query))]
+        if len(asked) > 1:
+            raise ConfigError(f"The source {self} has no splits of its own; give part= alone.")
+        return None if not asked else self._part(asked[0])
+
+    def _part(self, name: str) -> Split:
         try:
-            return Split(self.query["split"])
+            return Split(name)
         except ValueError as error:
             known = ", ".join(Split)
-            message = f"There is no split {self.query['split']!r} of a {self.scheme} source; choose one of: {known}."
+            message = f"There is no split {name!r} of the source {self}; choose one of: {known}."
             raise ConfigError(message) from error
+
+    def check_parts(self) -> None:
+        """Raise ConfigError for a part or split that cannot be there, whatever is found when the source is opened."""
+        may_be_saved = self.scheme in (Scheme.FILE, Scheme.REMOTE) and not self.location.endswith(FILE_SUFFIXES)
+        if not may_be_saved:
+            _ = self.hash_split
+        elif "part" in self.query:
+            self._part(self.query["part"])
 
     def integer(self, key: str, default: int) -> int:
         """A query value as a number of at least zero. Raises ConfigError for anything else."""
@@ -94,6 +111,10 @@ class SourceUri:
         """The URI of one file that this one stands for, with this one's query; any file name survives ``parse_uri``."""
         odd = self.scheme is Scheme.FILE and ("?" in location or location.startswith(("-", "hf:", "env:")))
         return str(replace(self, location=f"file://{quote(str(Path(location).absolute()))}" if odd else location))
+
+    def without_split(self) -> SourceUri:
+        """The same without ``split``, for a place that is the split itself."""
+        return replace(self, query={key: value for key, value in self.query.items() if key != "split"})
 
     def __str__(self) -> str:
         query = f"?{urlencode(self.query)}" if self.query else ""
@@ -118,7 +139,7 @@ def parse_uri(uri: str) -> SourceUri:
         known = ", ".join(sorted(_KEYS[scheme]))
         raise ConfigError(f"The source {uri!r} has the unknown option {unknown[0]!r}; it takes: {known}.")
     parsed = SourceUri(scheme, location, {key: value for key, value in query.items() if value})
-    _ = parsed.hash_split  # a wrong split is a wrong URI: say so now, not when the first document is asked for
+    parsed.check_parts()
     return parsed
 
 

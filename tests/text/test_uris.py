@@ -42,7 +42,11 @@ def test_a_uri_is_read_into_its_parts(uri: str, scheme: Scheme, location: str, q
         ("hf:", "names nothing"),
         ("x.jsonl?splt=train", "unknown option 'splt'"),
         ("x.jsonl?split=validation", "train, pool, test"),
-        ("env:python?config=x", "it takes: max_chars, seed, split"),
+        ("env:python?config=x", "it takes: max_chars, part, seed, split"),
+        ("data/saved?part=validation", "train, pool, test"),
+        ("hf:x?part=validation", "train, pool, test"),
+        ("-?split=train&part=test", "give part= alone"),
+        ("x.parquet?split=train&part=train", "give part= alone"),
     ],
 )
 def test_a_wrong_uri_is_refused_with_what_would_be_right(uri: str, message: str) -> None:
@@ -77,7 +81,9 @@ def test_the_uri_of_one_found_file_leads_to_it_again(
     assert [path.absolute() for path in find_files(again.location)] == [tmp_path / location]
 
 
-def test_split_means_our_split_except_on_the_hub() -> None:
+def test_split_and_part_mean_our_split_except_that_the_hub_has_splits_of_its_own() -> None:
+    assert parse_uri("x.jsonl?part=pool").hash_split is Split.POOL
+    assert parse_uri("hf:x?split=validation&part=pool").hash_split is Split.POOL
     assert parse_uri("x.jsonl?split=pool").hash_split is Split.POOL
     assert parse_uri("hf:x?split=train").hash_split is None
     assert parse_uri("x.jsonl").hash_split is None
