@@ -77,7 +77,7 @@ def cut_pieces(
     found = [part for uri in parsed for part in _parts(uri)]
     told = _one_at_a_time(progress) if progress else None
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        cut = pool.map(lambda part: _cut(*part, piece_bytes, told), found)
+        cut = pool.map(lambda part: _cut(part, piece_bytes, told), found)
         return [piece for pieces in cut for piece in pieces]
 
 
@@ -134,7 +134,8 @@ def _parts(uri: SourceUri) -> list[tuple[SourceUri, str, Place | None]]:
     return [(uri, parse_uri(one.uri).at(part.location), part) for one in locate(uri) for part in parts_of(one.place)]
 
 
-def _cut(uri: SourceUri, name: str, place: Place | None, piece_bytes: int, progress: Progress | None) -> list[Piece]:
+def _cut(part: tuple[SourceUri, str, Place | None], piece_bytes: int, progress: Progress | None) -> list[Piece]:
+    uri, name, place = part
     if place is not None:
         content = content_of(place)
         cuts = cuts_of(place, piece_bytes, progress)

@@ -1,6 +1,6 @@
-"""Source URIs: what they mean, which query keys each kind takes, and which files a path, folder or glob stands for.
+"""Source URIs: what they mean, and which query keys each kind takes; ``folders`` finds the files of a path, folder or glob.
 
-    data/pool.jsonl.zst        a file (.jsonl, .ndjson, either with .gz, .zst or .zstd; .json.gz, .json.zst; .parquet)
+    data/pool.jsonl.zst        a file (.jsonl, .ndjson, .json, each with .gz, .zst or .zstd or without; .parquet)
     file:///data/pool.parquet  the same, percent-decoded
     data/saved                 a folder written by ``save_to_disk``, or a folder of files as above (not its subfolders)
     data/**/*.jsonl.gz         a glob, sorted
@@ -11,9 +11,9 @@
 
 All take ``?part=train|pool|test``, our split by hash of each document's source; ``?split=`` is the same, but where the data
 has splits of its own, on the hub and in a saved DatasetDict, and names one of those (``located``). A ``?`` opens a query only
-where ``key=value`` follows, so globs may use it. Addresses carry no secrets: a password or a signed query in one is refused, because
-the address of every source is written into the records of a job; credentials come from the environment, as each ``fsspec``
-package reads them. Costs one directory listing. It does not know whether a hub dataset or a remote file exists (``remote``).
+where ``key=value`` follows, so globs may use it. Addresses carry no secrets: a password or a signed query in one is refused,
+because the address of every source is written into the records of a job; credentials come from the environment, as each
+``fsspec`` package reads them. Costs nothing: it does not know whether anything is there.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from curator.errors import ConfigError, SourceNotFoundError
+from curator.errors import ConfigError
 from curator.text.extras import require
 from curator.text.splits import Split
 
 COMPRESSIONS = (".gz", ".zst", ".zstd")
 JSONL_SUFFIXES = (
     *(f"{stem}{end}" for stem in (".jsonl", ".ndjson") for end in ("", *COMPRESSIONS)),
-    *(f".json{end}" for end in COMPRESSIONS),  # one record a line in every published corpus; bare .json often is not
+    *(
+        f".json{end}" for end in ("", *COMPRESSIONS)
+    ),  # one record a line where compressed; bare .json is looked at first
 )
+JSON_SUFFIX = ".json"
 PARQUET_SUFFIXES = (".parquet",)
 FILE_SUFFIXES = (*JSONL_SUFFIXES, *PARQUET_SUFFIXES)
-ARROW_FOLDER_MARKS = (("state.json", "dataset_info.json"), ("dataset_dict.json",))
 _QUERY = re.compile(r"\?([a-z_]+=[^&?]*(?:&[a-z_]+=[^&?]*)*)\Z")
 _ADDRESS = re.compile(r"\A([a-z][a-z0-9+._-]+)://")
 _PASSWORD = re.compile(r"\A[^/]+//[^/]*:[^/@]*@")
@@ -92,7 +94,7 @@ class SourceUri:
 
     def check_parts(self) -> None:
         """Raise ConfigError for a part or split that cannot be there, whatever is found when the source is opened."""
-        may_be_saved = self.scheme in (Scheme.FILE, Scheme.REMOTE) and not self.location.endswith(FILE_SUFFIXES)
+        may_be_saved = self.scheme in (Scheme.FILE, Scheme.REMOTE) and not has_suffix(self.location, FILE_SUFFIXES)
         if not may_be_saved:
             _ = self.hash_split
         elif "part" in self.query:
@@ -143,6 +145,11 @@ def parse_uri(uri: str) -> SourceUri:
     return parsed
 
 
+def has_suffix(name: str, suffixes: str | tuple[str, ...]) -> bool:
+    """Whether a file's name ends so, in capitals too."""
+    return name.lower().endswith(suffixes)
+
+
 def anchored(uri: str, folder: Path) -> str:
     """The URI with a relative path taken from ``folder``; hub names (not ``hf:./x``), ``env:`` and ``-`` stay as they are."""
     parsed = parse_uri(uri)
@@ -178,38 +185,3 @@ def _refuse_secrets(address: str, query: Mapping[str, str]) -> None:
         )
     if "::" in address:
         raise ConfigError(f"Chained addresses like {shown}...:: are not read; unpack the archive and name its files.")
-
-
-def is_arrow_folder(path: Path) -> bool:
-    """Whether ``datasets`` wrote this folder with ``save_to_disk``."""
-    return path.is_dir() and any(all((path / name).is_file() for name in names) for names in ARROW_FOLDER_MARKS)
-
-
-def find_files(location: str) -> list[Path]:
-    """Files and Arrow folders that a path, folder or glob stands for, sorted; never empty.
-
-    Raises SourceNotFoundError when nothing is there, ConfigError when a single file has a suffix that is not read. Folders
-    and globs pass over other files (a README beside the shards), hidden ones and those still being written.
-    """
-    path = Path(location).expanduser()
-    if path.is_file() or is_arrow_folder(path):
-        if path.is_file() and not path.name.endswith(FILE_SUFFIXES):
-            raise ConfigError(f"{path} has a suffix that is not read; use one of: {', '.join(FILE_SUFFIXES)}.")
-        return [path]
-    found = sorted(filter(_is_readable, path.iterdir() if path.is_dir() else _globbed(path)))
-    if not found:
-        raise SourceNotFoundError(f"There is no readable text at {location}; check the path, or quote the glob.")
-    return found
-
-
-def _globbed(path: Path) -> list[Path]:
-    pattern = path.relative_to(path.anchor) if path.is_absolute() else path
-    if not any(mark in str(pattern) for mark in "*?["):
-        return []
-    return list(Path(path.anchor or ".").glob(str(pattern)))
-
-
-def _is_readable(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    return is_arrow_folder(path) or (path.is_file() and path.name.endswith(FILE_SUFFIXES))

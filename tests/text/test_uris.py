@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from curator.errors import ConfigError, SourceNotFoundError
+from curator.errors import ConfigError
+from curator.text.folders import find_files
 from curator.text.splits import Split
-from curator.text.uris import Scheme, anchored, find_files, parse_uri
+from curator.text.uris import Scheme, anchored, parse_uri
 
 
 @pytest.mark.parametrize(
@@ -105,40 +106,3 @@ def test_relative_paths_are_anchored_and_names_are_not() -> None:
         "env:python",
         "-",
     ]
-
-
-def test_folders_and_globs_stand_for_their_readable_files_in_order(tmp_path: Path) -> None:
-    for name in (
-        "b.jsonl.gz",
-        "a.jsonl",
-        "c.parquet",
-        "README.md",
-        ".hidden.jsonl",
-        "d.jsonl.partial-12",
-        "manifest.json",
-    ):
-        (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "e.ndjson.zst").touch()
-    assert [path.name for path in find_files(str(tmp_path))] == ["a.jsonl", "b.jsonl.gz", "c.parquet"]
-    assert [path.name for path in find_files(f"{tmp_path}/[ab].*")] == ["a.jsonl", "b.jsonl.gz"]
-    assert [path.name for path in find_files(f"{tmp_path}/**/*.ndjson*")] == ["e.ndjson.zst"]
-
-
-def test_a_relative_glob_is_taken_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "x.jsonl").touch()
-    monkeypatch.chdir(tmp_path)
-    assert find_files("*.jsonl") == [Path("x.jsonl")]
-
-
-@pytest.mark.parametrize("place", ["absent.jsonl", "absent/", "*.jsonl", "."])
-def test_nothing_to_read_is_an_error(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SourceNotFoundError, match="check the path"):
-        find_files(place)
-
-
-def test_an_unknown_suffix_is_an_error_that_says_what_is_read(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").touch()
-    with pytest.raises(ConfigError, match=r"\.jsonl\.zst.*\.parquet"):
-        find_files(str(tmp_path / "x.csv"))
