@@ -2,8 +2,8 @@
 
 How: every document gets a place in a seeded random order, from a hash of the seed and its text; each domain takes the first
 ones of that order until its budget of universal spans is full, and cuts the last one to fit, so that domains weigh the same.
-Texts seen before (in any domain) are dropped; those that another domain has are counted, for one label is wrong. The chosen documents of all domains are then mixed by a second hash, so that any
-stretch of the corpus holds all domains.
+Texts seen before (in any domain) are dropped; those that another domain has are counted, for one of the labels is wrong. The
+chosen documents of all domains are then mixed by a second hash, so that any stretch of the corpus holds all domains.
 
 Cost: one pass over the sources, in memory only what is kept; only documents that enter are segmented. Hub datasets may be
 endless, so of those the choice is among the first documents that hold four times the budget.
