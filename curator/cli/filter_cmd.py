@@ -116,6 +116,7 @@ def filter_(
     from curator.filtering.policy import Policy
     from curator.offline import dataset_request, engine_of
     from curator.text.rows import SourceOptions
+    from curator.text.uris import absolute
 
     wanted = ""
     if precision is not None or recall is not None:
@@ -170,7 +171,7 @@ def filter_(
             tls=tls,
         )
         request = dataset_request(
-            sources or [],
+            [absolute(source) for source in sources or ()],
             factory,
             out,
             policy,

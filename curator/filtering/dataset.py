@@ -33,13 +33,14 @@ from curator.filtering.cascade_plan import PREFILTER, CascadeOptions
 from curator.filtering.engines import Engine, LocalEngine
 from curator.filtering.finish import publish
 from curator.filtering.inputs import STDIN
-from curator.filtering.job import PLAN, Job, Plan, load_plan, require_same_plan
+from curator.filtering.job import PLAN, Job, Plan, load_plan
 from curator.filtering.ledger import LEDGER, ShardRecord
 from curator.filtering.output import OutputOptions, is_finished, load_manifest, require_free_or_finished
 from curator.filtering.phases import Scoring, make, score
 from curator.filtering.policy import Policy
 from curator.filtering.progress import Watch, unwatched
 from curator.filtering.request import FilterRequest, work_folder
+from curator.filtering.same_job import require_same_plan
 from curator.filtering.tally import FilterReport
 from curator.filtering.tasks import ScorerFactory
 from curator.scoring.prefilter import load_prefilter
@@ -195,7 +196,8 @@ def agreed_plan(work: Path, planned: Callable[[Path], Plan]) -> Plan:
     try:
         plan = planned(work)
         if (work / PLAN).is_file():
-            require_same_plan(work, load_plan(work), plan)
+            wanted, plan = plan, load_plan(work)  # its spelling of the paths is the one that is in the ledger
+            require_same_plan(work, plan, wanted)
         else:
             plan.save(work)
     except BaseException:

@@ -18,6 +18,7 @@ because the address of every source is written into the records of a job; creden
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -153,9 +154,27 @@ def has_suffix(name: str, suffixes: str | tuple[str, ...]) -> bool:
 def anchored(uri: str, folder: Path) -> str:
     """The URI with a relative path taken from ``folder``; hub names (not ``hf:./x``), ``env:`` and ``-`` stay as they are."""
     parsed = parse_uri(uri)
-    if parsed.scheme is Scheme.FILE or (parsed.scheme is Scheme.HUB and parsed.location.startswith(("./", "../"))):
+    if _is_local(parsed):
         return str(replace(parsed, location=str(folder / Path(parsed.location).expanduser())))
     return uri
+
+
+def absolute(uri: str) -> str:
+    """The URI with a relative path taken from the working folder; every other one as it is, to the letter."""
+    parsed = parse_uri(uri)
+    if not _is_local(parsed) or Path(parsed.location).expanduser().is_absolute():
+        return uri
+    return parsed.at(str(Path.cwd() / parsed.location))
+
+
+def canonical(uri: str) -> str:
+    """One spelling of all that lead to the same files of this machine: absolute, links followed; other URIs as they are."""
+    parsed = parse_uri(uri)
+    return parsed.at(os.path.realpath(Path(parsed.location).expanduser())) if _is_local(parsed) else uri
+
+
+def _is_local(uri: SourceUri) -> bool:
+    return uri.scheme is Scheme.FILE or (uri.scheme is Scheme.HUB and uri.location.startswith(("./", "../")))
 
 
 def _scheme_and_location(place: str) -> tuple[Scheme, str]:

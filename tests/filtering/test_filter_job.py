@@ -226,6 +226,58 @@ def test_a_changed_input_is_refused_by_name(tmp_path):
         run(pool, tmp_path / "out", THRESHOLD)
 
 
+def test_another_spelling_of_a_path_is_the_same_job_and_its_ledger_goes_on(tmp_path, monkeypatch):
+    write_pool(tmp_path / "in/pool.jsonl")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    spellings = [
+        "in/pool.jsonl",
+        "./in/../in/pool.jsonl",
+        f"{tmp_path}/in/pool.jsonl",
+        f"file://{tmp_path}/link/pool.jsonl",
+    ]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(phases, "make_selection", _interrupted)
+        run(spellings[:1], tmp_path / "out", THRESHOLD)
+    factory = Factory(loads=tmp_path / "loads")
+    reports = [run([spelling], tmp_path / "out", THRESHOLD, factory) for spelling in spellings[::-1]]
+    assert reports[0].documents_in == 40 and reports[1:] == reports[:1] * 3
+    assert not (tmp_path / "loads").exists()
+    assert load_plan(tmp_path / "out").scoring.sources == ("in/pool.jsonl",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "a.jsonl").rename(folder / "c.jsonl"), r"the input .*a\.jsonl moved to .*c\.jsonl;"),
+        (lambda folder: (folder / "a.jsonl").unlink(), r"job: the input .*a\.jsonl is missing;"),
+        (lambda folder: write_pool(folder / "c.jsonl", [line(1, 0.5)]), r"the input .*c\.jsonl is new;"),
+        (lambda folder: write_pool(folder / "a.jsonl", [line(1, 0.5)]), r"the input .*a\.jsonl changed;"),
+    ],
+)
+def test_an_input_that_is_missing_moved_new_or_changed_is_told_as_that(tmp_path, change, message):
+    write_pool(tmp_path / "in/a.jsonl")
+    write_pool(tmp_path / "in/b.jsonl", [line(2, 0.5)])
+    run([str(tmp_path / "in")], tmp_path / "out", THRESHOLD)
+    change(tmp_path / "in")
+    with pytest.raises(FingerprintError, match=message):
+        run([str(tmp_path / "in")], tmp_path / "out", THRESHOLD)
+
+
+def test_selecting_again_from_another_folder_says_that_a_relative_input_is_missing(tmp_path, monkeypatch):
+    write_pool(tmp_path / "pool.jsonl")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run(["pool.jsonl"], tmp_path / "out", THRESHOLD)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(
+        SourceNotFoundError, match=r"pool\.jsonl is missing; .* run from the folder that the job was begun in"
+    ):
+        reselect(tmp_path / "out", tmp_path / "again", Policy(threshold=0.2))
+    monkeypatch.chdir(tmp_path)
+    assert reselect(tmp_path / "out", tmp_path / "again", Policy(threshold=0.2)).documents_in == 40
+
+
 @pytest.mark.parametrize("moment", ["run_shard", "make_selection", "write_shards"])
 def test_an_input_that_changes_while_the_job_runs_is_noticed(tmp_path, monkeypatch, moment):
     pool = write_pool(tmp_path / "pool.jsonl")

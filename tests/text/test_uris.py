@@ -9,7 +9,7 @@ import pytest
 from curator.errors import ConfigError
 from curator.text.folders import find_files
 from curator.text.splits import Split
-from curator.text.uris import Scheme, anchored, parse_uri
+from curator.text.uris import Scheme, absolute, anchored, canonical, parse_uri
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,26 @@ def test_numbers_in_a_query_are_checked() -> None:
     assert parse_uri("env:python?seed=7").integer("seed", 0) == 7
     with pytest.raises(ConfigError, match="whole number"):
         parse_uri("env:python?seed=-1").integer("seed", 0)
+
+
+def test_an_absolute_uri_survives_another_working_folder_and_all_others_stay_to_the_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = [absolute(uri) for uri in ("a/x.jsonl?split=pool", "hf:./local", "part-?.jsonl")]
+    assert found[:2] == [f"{tmp_path}/a/x.jsonl?split=pool", f"hf:{tmp_path}/local"]
+    assert parse_uri(found[2]).location == f"{tmp_path}/part-?.jsonl"
+    for uri in ("/x/../a.jsonl", "file:///x/a%20b.jsonl", "~/a.jsonl", "hf:org/x", "env:python", "-", "s3://b/x.jsonl"):
+        assert absolute(uri) == uri
+
+
+def test_spellings_of_one_path_have_one_canonical_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    spellings = ("a/*.jsonl", "./a/../a/*.jsonl", f"{tmp_path}/link/*.jsonl", f"file://{tmp_path}/a/*.jsonl")
+    assert {canonical(uri) for uri in spellings} == {f"{tmp_path.resolve()}/a/*.jsonl"}
+    assert canonical("hf:org/x?split=train") == "hf:org/x?split=train"
 
 
 def test_relative_paths_are_anchored_and_names_are_not() -> None:
