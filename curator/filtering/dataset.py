@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from curator.errors import ConfigError
+from curator.errors import ArtifactNotFoundError, ConfigError
 from curator.files import LOCK, exclusive, local_path
 from curator.filtering.adopt import adopt_scores
 from curator.filtering.annotate import Annotator
@@ -141,7 +141,7 @@ def reselect(
     """
     out = local_path(out)
     require_free_or_finished(out)
-    load_manifest(finished)  # says so when there is none
+    _require_finished(finished)
     scoring = load_plan(finished).scoring
     if STDIN in scoring.sources:
         raise ConfigError(
@@ -161,6 +161,21 @@ def reselect(
         return Job(plan, work_folder(out))
 
     return _in_work_folder(out, lambda _: plan, job_of, adopt, engine or LocalEngine(), watch)
+
+
+def _require_finished(folder: Path) -> None:
+    """Raise ArtifactNotFoundError unless the folder holds the scores of a finished job."""
+    if not is_finished(folder):
+        begun = work_folder(folder).is_dir()
+        why = (
+            f"the filter into {folder} is not finished; run it to its end"
+            if begun
+            else (
+                f"{folder} is not the output of a finished filter, with manifest.json and scores/ in it; name such a folder"
+            )
+        )
+        raise ArtifactNotFoundError(f"There are no scores to select from (--from-scores): {why}.")
+    load_manifest(folder)
 
 
 def _already(out: Path) -> FilterReport:

@@ -443,7 +443,19 @@ def test_selecting_again_needs_the_sources_and_says_so(tmp_path):
     pool.write_text(pool.read_text().replace("document 7", "document 8"))
     with pytest.raises(FingerprintError, match="changed"):
         reselect(tmp_path / "first", tmp_path / "again", Policy(threshold=0.2))
-    with pytest.raises(ArtifactNotFoundError):
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ("", r"nowhere is not the output of a finished filter, with manifest\.json and scores/"),
+        ("nowhere", r"nowhere is not the output"),
+        ("nowhere.work", r"the filter into .*nowhere is not finished; run it"),
+    ],
+)
+def test_selecting_again_needs_a_finished_output_and_says_what_is_expected_there(tmp_path, made, message):
+    (tmp_path / made).mkdir(exist_ok=True)
+    with pytest.raises(ArtifactNotFoundError, match=message):
         reselect(tmp_path / "nowhere", tmp_path / "again", THRESHOLD)
 
 
