@@ -89,7 +89,11 @@ def filter_(
     token: scorers.Token = "",
     tls: scorers.Tls = False,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="jsonl (zstd), parquet or arrow; repeat.")
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="jsonl (zstd), parquet or arrow (these two keep the columns of Parquet and Arrow inputs); repeat.",
+        ),
     ] = None,
     rejected: Annotated[bool, typer.Option(help="Write the rejected documents too, with their reasons.")] = False,
     shard_size: Annotated[str, typer.Option(help="Size of a shard before compression.")] = "128MiB",

@@ -97,6 +97,12 @@ def read_piece(piece: Piece, options: SourceOptions) -> Iterator[Document | Reje
     return only_records_of(records, uri.hash_split)
 
 
+def place_of(uri: str) -> Place | None:
+    """The one file or Arrow folder that a piece's URI names; None for what is no file."""
+    parsed = parse_uri(uri)
+    return place_at(parsed) if parsed.scheme in (Scheme.FILE, Scheme.REMOTE) else None
+
+
 def current_fingerprint(uri: str) -> str:
     """The fingerprint that pieces of this one file, folder, dataset or domain would get now.
 

@@ -57,10 +57,10 @@ def document_from_row(
     used = {options.text_field, options.id_field, options.domain_field, options.source_field}
     metadata = {key: value for key, value in row.items() if key not in used}
     return Document(
-        id=_label(row.get(options.id_field)) or content_id(text, origin or place),
+        id=label(row.get(options.id_field)) or content_id(text, origin or place),
         text=text,
-        domain=_label(row.get(options.domain_field)) if options.domain is None else options.domain,
-        source=_label(row.get(options.source_field)),
+        domain=label(row.get(options.domain_field)) if options.domain is None else options.domain,
+        source=label(row.get(options.source_field)),
         metadata=metadata or NO_METADATA,
     )
 
@@ -101,7 +101,8 @@ def _problem_with(text: str, options: SourceOptions) -> tuple[RejectReason, str]
     return None
 
 
-def _label(value: Any) -> str:
+def label(value: Any) -> str:
+    """An id, domain or source as text: itself, or JSON; empty for None."""
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
