@@ -13,7 +13,7 @@
     |-- ArtifactError                ARTIFACT_CORRUPT
     |   |-- ArtifactNotFoundError    ARTIFACT_NOT_FOUND
     |   `-- FingerprintError         FINGERPRINT_MISMATCH  artifacts of different worlds were combined
-    |-- StorageError                 STORAGE_FULL          a disk is full, or cannot be written
+    |-- StorageError                 STORAGE_FULL          a disk is full, or does not answer
     |-- InsufficientDataError        DATA_INSUFFICIENT     too little text or too few labels to decide
     |-- OverloadedError              OVERLOADED            try again later
     |   `-- UnreachableError         SERVER_UNREACHABLE    nobody answers at this address
@@ -36,7 +36,7 @@ class CuratorError(Exception):
 
 
 class ConfigError(CuratorError):
-    """A setting, command-line value or request field is wrong."""
+    """A setting, command-line value or request field is wrong; so is a place that may not be written."""
 
     code = "CONFIG_INVALID"
 
@@ -108,7 +108,7 @@ class FingerprintError(ArtifactError):
 
 
 class StorageError(CuratorError):
-    """A disk is full or cannot be written; what was there before is unharmed."""
+    """A disk is full or does not answer; what was there before is unharmed."""
 
     code = "STORAGE_FULL"
 

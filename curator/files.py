@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +26,15 @@ LOCK = ".lock"
 """Name of the file by which ``exclusive`` holds a folder."""
 _PARTIAL = ".partial-"
 _ADDRESS = re.compile(r"\A([a-z][a-z0-9+.-]+):/")
-_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PLACE = {
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EROFS: "the disk is mounted read-only",
+    errno.ENOTDIR: "a part of its path is a file",
+    errno.EISDIR: "a folder has its name",
+    errno.ENAMETOOLONG: "its name is too long",
+}
 
 
 def partial_name(target: Path) -> Path:
@@ -52,16 +60,30 @@ def local_path(target: Path) -> Path:
 
 @contextmanager
 def storage_errors(target: Path) -> Generator[None, None, None]:
-    """Turn what a full or read-only disk says into a StorageError that names the place. Raises what ``local_path`` does."""
+    """Turn what the system says of a place into a sentence that names it.
+
+    Raises StorageError where the disk is full, ConfigError where the place may not be written, and what ``local_path`` does.
+    """
     local_path(target)
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_TROUBLE:
+        number = error.errno or 0
+        if number in _NO_ROOM:
+            raise StorageError(
+                f"{target} cannot be written ({os.strerror(number)}); free space there or name another folder."
+            ) from error
+        if number not in _NO_PLACE and not _is_file_in_the_way(error):
             raise
-        raise StorageError(
-            f"{target} cannot be written ({os.strerror(error.errno or 0)}); free space there or name another folder."
+        hint = _NO_PLACE.get(number, _NO_PLACE[errno.ENOTDIR])
+        raise ConfigError(
+            f"{target} may not be written ({os.strerror(number)}): {hint}, or name another folder."
         ) from error
+
+
+def _is_file_in_the_way(error: OSError) -> bool:
+    """Whether a folder was to be made where a file is."""
+    return error.errno == errno.EEXIST and isinstance(error.filename, str) and Path(error.filename).is_file()
 
 
 def require_free(folder: Path, wanted: int, purpose: str) -> None:
@@ -125,7 +147,8 @@ def atomic_file(target: Path) -> Generator[IO[bytes], None, None]:
             temporary.replace(target)
             sync_folder(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone by its new name, or never made, for a reason that is told
+            temporary.unlink()
 
 
 @contextmanager
@@ -170,10 +193,12 @@ def read_json(path: Path, *, max_bytes: int = 256 << 20) -> Any:
         if path.stat().st_size > max_bytes:
             raise ArtifactError(f"{path} is larger than {max_bytes} bytes; it is not one of our manifests.")
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactNotFoundError(f"There is no file {path}; check the path.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"{path} is not valid JSON; delete it and build it again.") from error
+        raise ArtifactError(
+            f"{path} is not valid JSON; check the path, and build it again if it was written by this software."
+        ) from error
 
 
 def remove_partials(folder: Path) -> int:

@@ -89,7 +89,11 @@ def filter_(
     token: scorers.Token = "",
     tls: scorers.Tls = False,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="jsonl (zstd), parquet or arrow; repeat.")
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="jsonl (zstd), parquet or arrow (these two keep the columns of Parquet and Arrow inputs); repeat.",
+        ),
     ] = None,
     rejected: Annotated[bool, typer.Option(help="Write the rejected documents too, with their reasons.")] = False,
     shard_size: Annotated[str, typer.Option(help="Size of a shard before compression.")] = "128MiB",
@@ -116,6 +120,7 @@ def filter_(
     from curator.filtering.policy import Policy
     from curator.offline import dataset_request, engine_of
     from curator.text.rows import SourceOptions
+    from curator.text.uris import absolute
 
     wanted = ""
     if precision is not None or recall is not None:
@@ -170,7 +175,7 @@ def filter_(
             tls=tls,
         )
         request = dataset_request(
-            sources or [],
+            [absolute(source) for source in sources or ()],
             factory,
             out,
             policy,

@@ -52,6 +52,7 @@ def score(
 ) -> None:
     """Score every document of a source."""
     from curator.filtering.batches import score_stream
+    from curator.text.head import with_documents
     from curator.text.sources import SourceOptions, open_sources
 
     counts: Counter[str] = Counter()
@@ -67,6 +68,7 @@ def score(
         token=token,
         tls=tls,
     )
+    records = with_documents(records)
     with open_output(out) as write:
         with ConsoleReporter() as reporter:
             reporter.stage(f"loading {factory.identity.neuron_set}")
@@ -75,7 +77,7 @@ def score(
             row = as_row(item)
             counts[row.get("rejected", "scored")] += 1
             write(row)
-    remark(", ".join(f"{name}: {count:,}" for name, count in counts.most_common()) or "the source is empty")
+    remark(", ".join(f"{name}: {count:,}" for name, count in counts.most_common()))
     if out:
         remark(f"wrote {out}")
 

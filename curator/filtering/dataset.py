@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from curator.errors import ConfigError
+from curator.errors import ArtifactNotFoundError, ConfigError
 from curator.files import LOCK, exclusive, local_path
 from curator.filtering.adopt import adopt_scores
 from curator.filtering.annotate import Annotator
@@ -33,13 +33,14 @@ from curator.filtering.cascade_plan import PREFILTER, CascadeOptions
 from curator.filtering.engines import Engine, LocalEngine
 from curator.filtering.finish import publish
 from curator.filtering.inputs import STDIN
-from curator.filtering.job import PLAN, Job, Plan, load_plan, require_same_plan
+from curator.filtering.job import PLAN, Job, Plan, load_plan
 from curator.filtering.ledger import LEDGER, ShardRecord
 from curator.filtering.output import OutputOptions, is_finished, load_manifest, require_free_or_finished
 from curator.filtering.phases import Scoring, make, score
 from curator.filtering.policy import Policy
 from curator.filtering.progress import Watch, unwatched
 from curator.filtering.request import FilterRequest, work_folder
+from curator.filtering.same_job import require_same_plan
 from curator.filtering.tally import FilterReport
 from curator.filtering.tasks import ScorerFactory
 from curator.scoring.prefilter import load_prefilter
@@ -140,7 +141,7 @@ def reselect(
     """
     out = local_path(out)
     require_free_or_finished(out)
-    load_manifest(finished)  # says so when there is none
+    _require_finished(finished)
     scoring = load_plan(finished).scoring
     if STDIN in scoring.sources:
         raise ConfigError(
@@ -160,6 +161,21 @@ def reselect(
         return Job(plan, work_folder(out))
 
     return _in_work_folder(out, lambda _: plan, job_of, adopt, engine or LocalEngine(), watch)
+
+
+def _require_finished(folder: Path) -> None:
+    """Raise ArtifactNotFoundError unless the folder holds the scores of a finished job."""
+    if not is_finished(folder):
+        begun = work_folder(folder).is_dir()
+        why = (
+            f"the filter into {folder} is not finished; run it to its end"
+            if begun
+            else (
+                f"{folder} is not the output of a finished filter, with manifest.json and scores/ in it; name such a folder"
+            )
+        )
+        raise ArtifactNotFoundError(f"There are no scores to select from (--from-scores): {why}.")
+    load_manifest(folder)
 
 
 def _already(out: Path) -> FilterReport:
@@ -195,7 +211,8 @@ def agreed_plan(work: Path, planned: Callable[[Path], Plan]) -> Plan:
     try:
         plan = planned(work)
         if (work / PLAN).is_file():
-            require_same_plan(work, load_plan(work), plan)
+            wanted, plan = plan, load_plan(work)  # its spelling of the paths is the one that is in the ledger
+            require_same_plan(work, plan, wanted)
         else:
             plan.save(work)
     except BaseException:

@@ -7,12 +7,14 @@ left out of precision. Cost: one set of ids. It does not know scores, so it judg
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from curator.filtering.output import load_manifest
 from curator.filtering.shards import read_shard
+from curator.text.rows import label
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,11 @@ def evaluate(kept_ids: Iterable[str], truth: Mapping[str, bool]) -> Evaluation:
 
 def kept_ids(out: Path) -> Iterator[str]:
     """Ids of the kept documents of a finished output, in order. Raises ArtifactError when it is missing or damaged."""
-    for shard in load_manifest(out).shards("kept"):
-        yield from (record["id"] for record in read_shard(out / shard.name))
+    manifest = load_manifest(out)
+    id_field = str(json.loads(manifest.context["source_options"])["id_field"])
+    for shard in manifest.shards("kept"):
+        for record in read_shard(out / shard.name):
+            yield label(record[id_field] if id_field in record else record["id"])
 
 
 def _ratio(part: int, whole: int) -> float:

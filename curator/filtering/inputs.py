@@ -13,19 +13,24 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import IO
 
 from curator import fingerprint
-from curator.errors import ConfigError, FingerprintError
+from curator.errors import ConfigError, FingerprintError, SourceNotFoundError
 from curator.files import atomic_file
 from curator.records import Document, Rejection
-from curator.text.pieces import Piece, cut_pieces, piece_is_current, read_piece
+from curator.text.head import first_records, require_text_field
+from curator.text.pieces import Piece, current_fingerprint, cut_pieces, read_piece
 from curator.text.rows import SourceOptions
+from curator.text.uris import Scheme, parse_uri
 
 STDIN = "-"
 SPOOL = Path("input", "stdin.jsonl")
 _CHECKS_AT_A_TIME = 8
+_LOOKED_AT = 100
 
 
 def spool(stream: IO[bytes], work: Path) -> None:
@@ -83,23 +88,32 @@ def read_records(piece: Piece, options: SourceOptions, work: Path) -> Iterator[D
             yield record
 
 
+def require_documents(pieces: Sequence[Piece], options: SourceOptions, work: Path) -> None:
+    """Look at the first records of every file, up to the first document of all. Raises as ``require_text_field`` does."""
+    files = (list(group) for _, group in groupby(pieces, key=attrgetter("uri")))
+    heads = (
+        islice((record for piece in file for record in read_records(piece, options, work)), _LOOKED_AT)
+        for file in files
+    )
+    require_text_field(first_records(chain.from_iterable(heads)))
+
+
 def require_current(piece: Piece, work: Path) -> None:
-    """Raise FingerprintError unless the piece's file still is the one that was cut."""
-    if not piece_is_current(_on_disk(piece, work)):
+    """Raise FingerprintError unless the piece's file still is the one that was cut, SourceNotFoundError when it is gone."""
+    try:
+        now = current_fingerprint(_on_disk(piece, work).uri)
+    except SourceNotFoundError as error:
+        raise _missing(piece) from error
+    if now != piece.fingerprint:
         raise changed(piece)
 
 
 def require_all_current(pieces: Sequence[Piece], work: Path) -> None:
-    """Raise FingerprintError unless all files still are the ones that were cut; each file is looked at once."""
+    """Raise as ``require_current`` does for any piece; each file is looked at once."""
     firsts = {piece.uri: piece for piece in reversed(pieces)}
     with ThreadPoolExecutor(_CHECKS_AT_A_TIME) as pool:
-        for piece, now in zip(
-            firsts.values(),
-            pool.map(lambda piece: piece_is_current(_on_disk(piece, work)), firsts.values()),
-            strict=True,
-        ):
-            if not now:
-                raise changed(piece)
+        for _ in pool.map(lambda piece: require_current(piece, work), firsts.values()):
+            pass
 
 
 def changed(piece: Piece) -> FingerprintError:
@@ -107,6 +121,13 @@ def changed(piece: Piece) -> FingerprintError:
     return FingerprintError(
         f"The input {piece.uri} changed while the job ran; put it back as it was and run again, or filter into a new folder."
     )
+
+
+def _missing(piece: Piece) -> SourceNotFoundError:
+    parsed = parse_uri(piece.uri)
+    relative = parsed.scheme is Scheme.FILE and not Path(parsed.location).is_absolute()
+    where = ", or run from the folder that the job was begun in" if relative else ""
+    return SourceNotFoundError(f"The input {piece.uri} is missing; put it back where it was{where}.")
 
 
 def _on_disk(piece: Piece, work: Path) -> Piece:

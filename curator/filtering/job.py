@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curator import fingerprint
-from curator.errors import ArtifactError, ConfigError, FingerprintError
+from curator.errors import ArtifactError, ConfigError
 from curator.files import read_json, write_json
 from curator.filtering.annotate import Annotator
 from curator.filtering.cascade_plan import CascadePlan
@@ -29,7 +29,6 @@ from curator.text.pieces import Piece
 from curator.text.rows import SourceOptions
 
 PLAN = "plan.json"
-_SHOWN_FILES = 3
 
 
 class ScorerIdentity(BaseModel):
@@ -138,56 +137,3 @@ def load_plan(folder: Path) -> Plan:
         return Plan.model_validate(value)
     except (ValidationError, ConfigError) as error:
         raise ArtifactError(f"{folder / PLAN} is not a plan of this version; filter into a new folder.") from error
-
-
-def require_same_plan(folder: Path, there: Plan, wanted: Plan) -> None:
-    """Raise FingerprintError with the names of what differs, unless both plans are one."""
-    if differing := differences(there, wanted):
-        raise FingerprintError(
-            f"{folder} belongs to another job: {', '.join(differing)} changed; run the job as it was, name a new folder, or "
-            "delete this one (scores of a finished job serve another policy by --from-scores)."
-        )
-
-
-def differences(there: Plan, wanted: Plan) -> list[str]:
-    """What distinguishes two plans, in words; empty when they are the same."""
-    left, right = _flat(there), _flat(wanted)
-    names = [
-        name for name in [*left, *(name for name in right if name not in left)] if left.get(name) != right.get(name)
-    ]
-    if there.scoring.pieces != wanted.scoring.pieces:
-        names += changed_inputs(there.scoring.pieces, wanted.scoring.pieces)
-    return names
-
-
-def changed_inputs(there: tuple[Piece, ...], now: tuple[Piece, ...]) -> list[str]:
-    """Which input files differ between two cuts, the first three by name; or that they were cut in another way."""
-    before, after = ({piece.uri: piece.fingerprint for piece in pieces} for pieces in (there, now))
-    changed = sorted(uri for uri in {*before, *after} if before.get(uri) != after.get(uri))
-    if not changed:
-        return [] if there == now else ["piece size"]
-    shown = [f"the input {uri}" for uri in changed[:_SHOWN_FILES]]
-    return [*shown, f"{len(changed) - _SHOWN_FILES} more inputs"] if len(changed) > _SHOWN_FILES else shown
-
-
-def _flat(plan: Plan) -> dict[str, object]:
-    scoring = plan.scoring
-    names = {
-        "etag": "the neuron set or its method",
-        "model_fingerprint": "the model",
-        "neuron_set": "the neuron set's name",
-    }
-    scorer = scoring.scorer.model_dump(mode="json")
-    return {
-        **{names.get(name, name): value for name, value in scorer.items()},
-        "sources": scoring.sources,
-        **_prefixed("source_options", scoring.source_options),
-        **{f"the {name} settings": value for name, value in scoring.annotators.items()},
-        **({} if scoring.cascade is None else _prefixed("cascade", scoring.cascade)),
-        **_prefixed("policy", plan.policy),
-        **_prefixed("options", plan.options),
-    }
-
-
-def _prefixed(prefix: str, part: BaseModel) -> dict[str, object]:
-    return {f"{prefix}.{name}": value for name, value in part.model_dump(mode="json").items()}

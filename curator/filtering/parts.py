@@ -17,13 +17,14 @@ from curator.errors import ConfigError
 from curator.files import exclusive, shared
 from curator.filtering.dataset import agreed_plan
 from curator.filtering.engines import Engine, LocalEngine
-from curator.filtering.job import PLAN, Job, load_plan, require_same_plan
+from curator.filtering.job import PLAN, Job, load_plan
 from curator.filtering.ledger import Ledger
 from curator.filtering.output import is_finished, require_free_or_finished
 from curator.filtering.phases import make_prefilter
 from curator.filtering.progress import Meter, Watch, unwatched
 from curator.filtering.request import FilterRequest
 from curator.filtering.run_shard import score_step
+from curator.filtering.same_job import require_same_plan
 from curator.filtering.sample import prefilter_step
 from curator.filtering.tasks import ScoreTask
 from curator.shares import Share

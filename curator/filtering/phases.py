@@ -23,9 +23,12 @@ from curator.filtering.ledger import Ledger, ShardRecord
 from curator.filtering.progress import Meter, Watch
 from curator.filtering.run_shard import score_step
 from curator.filtering.sample import fit_prefilter, prefilter_step, sample_step, sampled_pieces, sampling_rate
+from curator.filtering.score_file import read_score_file
 from curator.filtering.selection import SELECT_STEP, Selection, load_selection, select_inputs
 from curator.filtering.tasks import SampleTask, ScorerFactory, ScoreTask, WriteTask
 from curator.filtering.write_shard import shard_step
+from curator.records import Rejection, RejectReason
+from curator.text.head import no_document
 
 Scoring = Callable[[Job, Engine, Watch], list[ShardRecord]]
 """Makes the score files of a job, or finds them."""
@@ -35,9 +38,20 @@ def make(job: Job, scoring: Scoring, engine: Engine, watch: Watch) -> None:
     """Do what is left of a job, up to its manifest."""
     Ledger(job.work).sweep()
     scored = scoring(job, engine, watch)
+    _require_documents(job, scored)
     selection = _select(job, scored, watch)
     written = _write(job, selection, engine, watch)
     finish(job, scored, selection, written)
+
+
+def _require_documents(job: Job, scored: Sequence[ShardRecord]) -> None:
+    """Raise InsufficientDataError when not one record of the whole input was a document."""
+    first = next((record for record in scored if record.records), None)
+    if first is None or any(record.documents for record in scored):
+        return
+    row = read_score_file(job.work, first.files[0], ["place", "reason", "detail"]).slice(0, 1).to_pylist()[0]
+    rejection = Rejection(row["place"], RejectReason(row["reason"]), row["detail"])
+    raise no_document(sum(record.records for record in scored), rejection)
 
 
 def score(job: Job, engine: Engine, watch: Watch, *, factory: ScorerFactory) -> list[ShardRecord]:

@@ -13,7 +13,7 @@ from typing import IO
 
 from curator.filtering.annotate import Annotator
 from curator.filtering.cascade_plan import CascadeOptions, CascadePlan
-from curator.filtering.inputs import STDIN, cut_input, spool
+from curator.filtering.inputs import STDIN, cut_input, require_documents, spool
 from curator.filtering.job import Job, Plan, ScoringPlan
 from curator.filtering.output import OutputOptions
 from curator.filtering.policy import Policy
@@ -59,13 +59,17 @@ class FilterRequest:
         return work_folder(self.out)
 
     def planned(self, work: Path, watch: Watch) -> Plan:
-        """Cut the input and make the plan; standard input is copied into ``work`` first. Raises what cutting raises."""
+        """Cut the input and make the plan; standard input is copied into ``work`` first.
+
+        Raises what cutting raises, and as ``require_documents`` does for an input that cannot be meant.
+        """
         if STDIN in self.sources:
             spool(self.stdin or sys.stdin.buffer, work)
         meter = Meter("cut", watch)
         pieces = cut_input(
             self.sources, self.source_options, work, piece_bytes=self.piece_bytes, progress=meter.reading
         )
+        require_documents(pieces, self.source_options, work)
         plan = self.plan_of(pieces)
         meter(None, len(pieces), 0)
         return plan

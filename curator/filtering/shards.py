@@ -1,7 +1,7 @@
 """The files of output shards: ``kept-00000.jsonl.zst``, ``.parquet`` and ``.arrow``, the same bytes on every run.
 
     .jsonl.zst  one zstd frame of fixed level with content size and checksum, single-threaded; one JSON record per line
-    .parquet    zstd, row groups of 1,000 rows, one fixed schema with the metadata as a JSON string
+    .parquet    zstd, row groups of 1,000 rows, one schema for all of a job: the users' columns (``columns``), then ours
     .arrow      an Arrow stream of the same schema in batches of 1,000 rows, as ``save_to_disk`` of ``datasets`` writes them
 
 Cost: zstd level 3, and one more read of the compressed file for its SHA-256. Memory: a block of rows. Parquet bytes also depend
@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Protocol
 
 import zstandard
 
 from curator import fingerprint
 from curator.errors import ArtifactError, MissingExtraError
-from curator.filtering.rows import DOCUMENT_FIELDS, Row, metadata_json, own_fields, to_line, to_record
+from curator.filtering.rows import Row, own_fields, to_line, to_record
+from curator.records import Document
 
 ShardFormat = Literal["jsonl", "parquet", "arrow"]
 SUFFIXES: dict[ShardFormat, str] = {"jsonl": ".jsonl.zst", "parquet": ".parquet", "arrow": ".arrow"}
@@ -54,11 +55,24 @@ def describe(path: Path, root: Path, *, documents: int = 0, tokens: int = 0) -> 
     return ShardInfo(name, documents, tokens, path.stat().st_size, fingerprint.of_file(path))
 
 
+class UserColumns(Protocol):
+    """The users' part of a columnar schema: see ``columns``."""
+
+    @property
+    def fields(self) -> Sequence[Any]:
+        """Arrow fields, in order."""
+        ...
+
+    def values(self, document: Document) -> dict[str, object]:
+        """One document's values by column."""
+        ...
+
+
 Add = Callable[[Sequence[Row]], None]
 
 
 @contextmanager
-def open_shard(handle: IO[bytes], kind: ShardFormat, targets: Sequence[str]) -> Iterator[Add]:
+def open_shard(handle: IO[bytes], kind: ShardFormat, targets: Sequence[str], columns: UserColumns) -> Iterator[Add]:
     """Write a shard in one format, block by block; columnar formats have one schema for all shards of a job.
 
     Blocks of 1,000 rows, but for the last, give the bytes that any other call with such blocks gives. When the block ends
@@ -69,13 +83,15 @@ def open_shard(handle: IO[bytes], kind: ShardFormat, targets: Sequence[str]) -> 
             yield add
         return
     pyarrow, parquet = load_pyarrow()
-    schema = shard_schema(pyarrow, targets)
+    schema = shard_schema(pyarrow, targets, columns)
     options = {"compression": "zstd", "compression_level": _ZSTD_LEVEL}
     columnar = kind == "parquet"
     opened = parquet.ParquetWriter(handle, schema, **options) if columnar else pyarrow.ipc.new_stream(handle, schema)
     with opened as writer:
         yield lambda rows: writer.write_batch(
-            pyarrow.RecordBatch.from_pylist([_columns_of(row) for row in rows], schema=schema)
+            pyarrow.RecordBatch.from_pylist(
+                [columns.values(row.document) | own_fields(row) for row in rows], schema=schema
+            )
         )
 
 
@@ -91,12 +107,11 @@ def _open_jsonl(handle: IO[bytes]) -> Iterator[Add]:
         compressor.copy_stream(lines, handle, size=size)
 
 
-def shard_schema(pyarrow: Any, targets: Sequence[str]) -> Any:
+def shard_schema(pyarrow: Any, targets: Sequence[str], columns: UserColumns) -> Any:
     """The schema of every columnar shard of a job with these targets, kept or rejected."""
     text, real = pyarrow.string(), pyarrow.float64()
     fields = [
-        *((name, text) for name in DOCUMENT_FIELDS),
-        ("metadata", text),
+        *columns.fields,
         ("curator_target", text),
         ("curator_score", real),
         ("curator_probability", real),
@@ -108,15 +123,6 @@ def shard_schema(pyarrow: Any, targets: Sequence[str]) -> Any:
     if len(targets) > 1:
         fields.append(("curator_probabilities", pyarrow.struct([(target, real) for target in targets])))
     return pyarrow.schema(fields)
-
-
-def _columns_of(row: Row) -> dict[str, object]:
-    document = row.document
-    return {
-        **{name: getattr(document, name) for name in DOCUMENT_FIELDS},
-        "metadata": metadata_json(document),
-        **own_fields(row),
-    }
 
 
 def read_shard(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from curator.errors import FingerprintError
 from curator.filtering.cascade_plan import PREFILTER
+from curator.filtering.columns import columns_of
 from curator.filtering.engines import Step
 from curator.filtering.job import Job, ScorerIdentity
 from curator.filtering.run_shard import run_shard
@@ -86,7 +87,7 @@ class WriteTask:
     title: str = "group of shards"
 
     def start(self, worker: int) -> Step:
-        """Map the selection into memory."""
-        selection = load_selection(self.job.work)
+        """Map the selection into memory, and look at the columns of the input where shards have columns."""
+        selection, columns = load_selection(self.job.work), columns_of(self.job)
         groups = selection.groups()
-        return lambda number, report: write_shards(self.job, selection, groups[number], report)
+        return lambda number, report: write_shards(self.job, selection, groups[number], report, columns)

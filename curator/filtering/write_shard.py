@@ -32,7 +32,7 @@ from curator.filtering.rows import Row
 from curator.filtering.run_shard import Report, score_step
 from curator.filtering.score_file import read_score_file, scores_of, text_hash
 from curator.filtering.selection import Selection
-from curator.filtering.shards import ROWS_AT_A_TIME, SUFFIXES, describe, open_shard
+from curator.filtering.shards import ROWS_AT_A_TIME, SUFFIXES, UserColumns, describe, open_shard
 from curator.filtering.windows import Window, documents_of
 from curator.records import Document, Rejection, Score
 from curator.text.pieces import Piece
@@ -45,7 +45,9 @@ def shard_step(job: Job, selection: Selection, place: int) -> tuple[str, str]:
     return step_name(shard.kind, shard.number, selection.total(shard.kind)), inputs
 
 
-def write_shards(job: Job, selection: Selection, places: Sequence[int], report: Report) -> list[ShardRecord]:
+def write_shards(
+    job: Job, selection: Selection, places: Sequence[int], report: Report, columns: UserColumns
+) -> list[ShardRecord]:
     """Write those shards of one group that are not there yet; returns the entries of all of them.
 
     Args:
@@ -53,6 +55,7 @@ def write_shards(job: Job, selection: Selection, places: Sequence[int], report: 
         selection: the decisions.
         places: places of the shards in the selection, of one kind and ascending.
         report: called after each shard with its rows and tokens.
+        columns: the users' columns of columnar shards.
 
     Raises FingerprintError when the input is not what was scored, ArtifactError when a score file is damaged.
     """
@@ -60,7 +63,7 @@ def write_shards(job: Job, selection: Selection, places: Sequence[int], report: 
     found = {place: ledger.find(*shard_step(job, selection, place)) for place in places}
     missing = [place for place, record in found.items() if record is None]
     for place, rows in groupby(_rows_of_shards(job, selection, missing), key=itemgetter(0)):
-        record = _write_one(job, selection, place, (row for _, row in rows))
+        record = _write_one(job, selection, place, (row for _, row in rows), columns)
         found[place] = ledger.commit(record)
         report(record.rows, record.tokens)
     done = [record for record in found.values() if record is not None]
@@ -69,7 +72,7 @@ def write_shards(job: Job, selection: Selection, places: Sequence[int], report: 
     return done
 
 
-def _write_one(job: Job, selection: Selection, place: int, rows: Iterator[Row]) -> ShardRecord:
+def _write_one(job: Job, selection: Selection, place: int, rows: Iterator[Row], columns: UserColumns) -> ShardRecord:
     shard = selection.shards[place]
     step, inputs = shard_step(job, selection, place)
     formats = job.plan.options.formats
@@ -77,7 +80,7 @@ def _write_one(job: Job, selection: Selection, place: int, rows: Iterator[Row]) 
     count = tokens = 0
     with ExitStack() as stack:
         adds = [
-            stack.enter_context(open_shard(stack.enter_context(atomic_file(path)), kind, job.targets))
+            stack.enter_context(open_shard(stack.enter_context(atomic_file(path)), kind, job.targets, columns))
             for kind, path in zip(formats, paths, strict=True)
         ]
         while block := list(islice(rows, ROWS_AT_A_TIME)):

@@ -41,10 +41,11 @@ from curator.filtering.score_file import SCORES, read_score_file, score_file_nam
 from curator.filtering.shards import ShardInfo
 from curator.integrations.lazy import LazyScorer
 from curator.records import Rejection
+from curator.text.folders import find_files
 from curator.text.lines import blocks_of, bounded_lines
 from curator.text.pieces import piece_is_current
 from curator.text.rows import DEFAULT_MAX_RECORD_BYTES, SourceOptions
-from curator.text.uris import JSONL_SUFFIXES, Scheme, find_files, parse_uri
+from curator.text.uris import JSONL_SUFFIXES, Scheme, has_suffix, parse_uri
 
 TAGGER = "curator"
 _BATCH_DOCUMENTS = 256
@@ -236,12 +237,13 @@ def _ranges(text: str, record: Iterable[Mapping[str, Any]]) -> Iterator[tuple[in
 def _local_file(uri: str) -> Path:
     parsed = parse_uri(uri)
     path = Path(parsed.location)
-    if parsed.scheme is not Scheme.FILE or parsed.hash_split or not path.name.endswith(JSONL_SUFFIXES):
+    if parsed.scheme is not Scheme.FILE or parsed.hash_split or not has_suffix(path.name, JSONL_SUFFIXES):
         raise ConfigError(f"{uri} is not a whole local JSONL file; dolma attributes stand beside such files alone.")
     return path
 
 
 def _compressed(handle: IO[bytes], name: str, stack: ExitStack) -> IO[bytes]:
+    name = name.lower()
     if name.endswith(".gz"):
         return stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=handle, mtime=0))  # pyright: ignore
     if name.endswith((".zst", ".zstd")):

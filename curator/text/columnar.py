@@ -19,6 +19,7 @@ from curator.records import Document, Rejection, RejectReason
 from curator.text.extras import require
 from curator.text.places import Place, changed
 from curator.text.rows import SourceOptions, document_from_row
+from curator.text.uris import PARQUET_SUFFIXES, has_suffix
 
 _BATCH_ROWS = 64
 _DICT_MARK = "dataset_dict.json"
@@ -106,6 +107,20 @@ def read_arrow_folder(
         part = parts[name] if rows is None else parts[name].select(rows)
         batches = part.with_format("arrow").iter(batch_size=_BATCH_ROWS)
         yield from _records_of_batches(batches, place, options, rows.start if rows else 0)
+
+
+def columnar_schema(place: Place) -> Any:
+    """The Arrow schema of a Parquet file or Arrow folder; an empty one of a damaged file, None of any other file."""
+    if place.is_folder:
+        (schema, *_) = (part.features.arrow_schema for part in load_arrow_folder(place).values())
+        return schema
+    if not has_suffix(place.name, PARQUET_SUFFIXES):
+        return None
+    try:
+        with parquet_file(place) as file:
+            return file.schema_arrow
+    except (OSError, ValueError):
+        return require("pyarrow").schema([])
 
 
 def _incomplete(folder: Place, error: Exception) -> SourceError:

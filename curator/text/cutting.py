@@ -21,7 +21,7 @@ from curator.text.columnar import arrow_files, arrow_parts, load_arrow_folder, p
 from curator.text.lines import blocks_of, count_lines
 from curator.text.places import Place
 from curator.text.remote import RemotePlace
-from curator.text.uris import COMPRESSIONS, PARQUET_SUFFIXES
+from curator.text.uris import COMPRESSIONS, PARQUET_SUFFIXES, has_suffix
 
 Kind = Literal["bytes", "rows", "shard", "whole"]
 Progress = Callable[[str, int, int], None]
@@ -50,12 +50,12 @@ def cuts_of(place: Place, piece_bytes: int, progress: Progress | None = None) ->
     """
     if place.is_folder:
         return _cut_arrow(place, piece_bytes)
-    if place.name.endswith(PARQUET_SUFFIXES):
+    if has_suffix(place.name, PARQUET_SUFFIXES):
         return _cut_parquet(place, piece_bytes)
     size = place.size()
     if size is None:
         return [Cut("whole", 0, 1)]
-    if place.name.endswith(COMPRESSIONS):
+    if has_suffix(place.name, COMPRESSIONS):
         return _cut_compressed(place, size, piece_bytes, progress)
     return _evenly("bytes", size, piece_bytes)
 

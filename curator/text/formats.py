@@ -19,7 +19,7 @@ from curator.text.columnar import read_arrow_folder, read_parquet
 from curator.text.lines import after_lines, blocks_between, blocks_of, bounded_lines
 from curator.text.places import LocalPlace, Place, changed
 from curator.text.rows import SourceOptions, document_from_row
-from curator.text.uris import PARQUET_SUFFIXES
+from curator.text.uris import PARQUET_SUFFIXES, has_suffix
 
 Record = Document | Rejection
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -33,7 +33,7 @@ def read_file(place: Path | Place, options: SourceOptions, rows: range | None = 
     place = LocalPlace(place) if isinstance(place, Path) else place
     if place.is_folder:
         yield from read_arrow_folder(place, options, rows)
-    elif place.name.endswith(PARQUET_SUFFIXES):
+    elif has_suffix(place.name, PARQUET_SUFFIXES):
         yield from read_parquet(place, options, rows)
     else:
         with place.open() as handle:

@@ -30,6 +30,7 @@ _ZSTD_FEED_BYTES = 1 << 10
 
 def blocks_of(handle: IO[bytes], name: str) -> Iterator[bytes]:
     """Decompressed blocks of an open file, by the suffix of its name. Raises EOFError where the stream breaks off."""
+    name = name.lower()
     if name.endswith(".gz"):
         return _gzip_blocks(handle)
     if name.endswith((".zst", ".zstd")):

@@ -30,7 +30,8 @@ from curator.text.content import content_of
 from curator.text.cutting import Cut, Kind, Progress, cuts_of, parts_of
 from curator.text.formats import read_byte_range, read_file
 from curator.text.hub import read_hub_shard, stream_of
-from curator.text.places import Place, find_places, place_at
+from curator.text.located import locate
+from curator.text.places import Place, place_at
 from curator.text.rows import SourceOptions
 from curator.text.sources import only_records_of, open_source
 from curator.text.uris import Scheme, SourceUri, parse_uri
@@ -73,10 +74,10 @@ def cut_pieces(
     if piece_bytes < 1:
         raise ConfigError(f"A piece of {piece_bytes} bytes holds nothing; choose at least 1.")
     parsed = [parse_uri(uri) for uri in uris]
-    found = [(uri, place) for uri in parsed for place in _places(uri)]
+    found = [part for uri in parsed for part in _parts(uri)]
     told = _one_at_a_time(progress) if progress else None
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        cut = pool.map(lambda pair: _cut(pair[0], pair[1], piece_bytes, told), found)
+        cut = pool.map(lambda part: _cut(part, piece_bytes, told), found)
         return [piece for pieces in cut for piece in pieces]
 
 
@@ -86,13 +87,20 @@ def read_piece(piece: Piece, options: SourceOptions) -> Iterator[Document | Reje
     if piece.kind == "whole":
         return open_source(piece.uri, options)
     if piece.kind == "shard":
-        return read_hub_shard(uri, piece.start, piece.end, piece.fingerprint, options)
+        shard = read_hub_shard(uri, piece.start, piece.end, piece.fingerprint, options)
+        return only_records_of(shard, uri.hash_split)
     place = place_at(uri)
     if piece.kind == "bytes":
         records = read_byte_range(place, piece.start, piece.end, options)
     else:
         records = read_file(place, options, range(piece.start, piece.end))
-    return records if uri.hash_split is None else only_records_of(records, uri.hash_split)
+    return only_records_of(records, uri.hash_split)
+
+
+def place_of(uri: str) -> Place | None:
+    """The one file or Arrow folder that a piece's URI names; None for what is no file."""
+    parsed = parse_uri(uri)
+    return place_at(parsed) if parsed.scheme in (Scheme.FILE, Scheme.REMOTE) else None
 
 
 def current_fingerprint(uri: str) -> str:
@@ -123,25 +131,26 @@ def piece_is_current(piece: Piece, known: MutableMapping[str, str] | None = None
     return known[piece.uri] == piece.fingerprint
 
 
-def _places(uri: SourceUri) -> list[Place | None]:
-    """The files of a source; None for one that is no file."""
+def _parts(uri: SourceUri) -> list[tuple[SourceUri, str, Place | None]]:
+    """What is cut apart, with the name that its pieces get; the place is None where the source is no file."""
     if uri.scheme is Scheme.STDIN:
         raise ConfigError("Standard input cannot be read twice; copy it to a file first and name that file.")
     if uri.scheme in (Scheme.HUB, Scheme.EMBEDDED):
-        return [None]
-    return [part for place in find_places(uri) for part in parts_of(place)]
+        return [(uri, str(uri), None)]
+    return [(uri, parse_uri(one.uri).at(part.location), part) for one in locate(uri) for part in parts_of(one.place)]
 
 
-def _cut(uri: SourceUri, place: Place | None, piece_bytes: int, progress: Progress | None) -> list[Piece]:
+def _cut(part: tuple[SourceUri, str, Place | None], piece_bytes: int, progress: Progress | None) -> list[Piece]:
+    uri, name, place = part
     if place is not None:
-        name, content = uri.at(place.location), content_of(place)
+        content = content_of(place)
         cuts = cuts_of(place, piece_bytes, progress)
     elif uri.scheme is Scheme.HUB:
         stream = stream_of(uri)
-        name, content = str(uri), stream.fingerprint
+        content = stream.fingerprint
         cuts = [Cut("shard", index, stream.shards) for index in range(stream.shards)]
     else:
-        name, content, cuts = str(uri), _fingerprint_of_records(str(uri)), [Cut("whole", 0, 1)]
+        content, cuts = _fingerprint_of_records(name), [Cut("whole", 0, 1)]
     return [Piece(uri=name, kind=cut.kind, start=cut.start, end=cut.end, fingerprint=content) for cut in cuts]
 
 

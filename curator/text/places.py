@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from curator.errors import SourceError, SourceNotFoundError
+from curator.text.folders import find_files
 from curator.text.remote import RemotePlace, find_remote
-from curator.text.uris import Scheme, SourceUri, find_files
+from curator.text.uris import Scheme, SourceUri
 
 
 class Place(Protocol):

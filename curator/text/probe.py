@@ -2,8 +2,8 @@
 
 How: every document gets a place in a seeded random order, from a hash of the seed and its text; each domain takes the first
 ones of that order until its budget of universal spans is full, and cuts the last one to fit, so that domains weigh the same.
-Texts seen before (in any domain) are dropped. The chosen documents of all domains are then mixed by a second hash, so that any
-stretch of the corpus holds all domains.
+Texts seen before (in any domain) are dropped; those that another domain has are counted, for one of the labels is wrong. The
+chosen documents of all domains are then mixed by a second hash, so that any stretch of the corpus holds all domains.
 
 Cost: one pass over the sources, in memory only what is kept; only documents that enter are segmented. Hub datasets may be
 endless, so of those the choice is among the first documents that hold four times the budget.
@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from curator import fingerprint
 from curator.errors import InsufficientDataError
-from curator.records import NO_METADATA, Document
+from curator.records import NO_METADATA, Document, RejectReason
 from curator.text.probe_spec import ProbeSpec, load_probe_spec, parse_probe_pairs, probe_spec_from
 from curator.text.segmentation import MAX_SPAN_CODE_POINTS, SEGMENTATION_VERSION, universal_spans
 from curator.text.sources import SourceTally, open_source, tally
@@ -53,6 +53,7 @@ class ProbeCorpus:
     fingerprint: str
     spans_per_domain: Mapping[str, int]
     rejected: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """What could not be read, by reason, and as ``duplicate`` the texts that would have been chosen for a second domain."""
 
     @property
     def spans(self) -> int:
@@ -64,7 +65,7 @@ def build_probe(spec: ProbeSpec) -> ProbeCorpus:
     """Read the sources and choose the corpus.
 
     Raises InsufficientDataError when a domain has no document at all, and what ``open_source`` raises. A domain that fills
-    less than half its budget is kept, with a warning in the log.
+    less than half its budget is kept, with a warning in the log; another one counts what was left out, by reason.
     """
     counts = SourceTally()
     chosen: list[Document] = []
@@ -77,13 +78,17 @@ def build_probe(spec: ProbeSpec) -> ProbeCorpus:
         spans_per_domain[domain] = sum(spans for _, spans in documents)
         _check_budget(domain, spans_per_domain[domain], spec)
         chosen.extend(document for document, _ in documents)
+    rejected = {str(reason): number for reason, number in sorted(counts.rejected.items())}
+    if rejected:
+        left_out = ", ".join(f"{reason}: {number:,}" for reason, number in rejected.items())
+        _log.warning("records that are left out of the probe corpus (%s)", left_out, extra={"rejected": rejected})
     ordered = _mixed(_with_unique_ids(chosen), spec.seed)
     return ProbeCorpus(
         documents=ordered,
         domains=tuple(spec.domains),
         fingerprint=probe_fingerprint(ordered),
         spans_per_domain=MappingProxyType(spans_per_domain),
-        rejected=MappingProxyType({str(reason): number for reason, number in sorted(counts.rejected.items())}),
+        rejected=MappingProxyType(rejected),
     )
 
 
@@ -121,6 +126,7 @@ def _candidates(
         text, spans = _cut(document.text, spec.max_document_spans)
         cut_name = fingerprint.of_text(text)
         if cut_name in seen or text.isspace():
+            counts.rejected.update([RejectReason.DUPLICATE] if cut_name in texts else [])
             continue
         seen.add(cut_name)
         kept = Document(document.id, text, domain, document.source, NO_METADATA)

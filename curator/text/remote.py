@@ -13,14 +13,22 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from curator.errors import ConfigError, CuratorError, MissingExtraError, SourceError, SourceNotFoundError
 from curator.text.extras import require
-from curator.text.uris import ARROW_FOLDER_MARKS, FILE_SUFFIXES
+from curator.text.folders import (
+    ARROW_FOLDER_MARKS,
+    HEAD_BYTES,
+    is_beside,
+    is_text_file,
+    nothing_there,
+    require_text_file,
+    tell_passed_over,
+)
 
 _BUFFER_BYTES = 1 << 20
 _GLOB = re.compile(r"[*?\[]")
@@ -63,6 +71,11 @@ class RemotePlace:
         with _failures_at(self.location):
             file = self.filesystem.open(self.path, "rb")
         return cast("IO[bytes]", io.BufferedReader(_GuardedFile(file, self.location), _BUFFER_BYTES))
+
+    def head(self) -> bytes:
+        """The first bytes of the file. Raises as ``open`` does."""
+        with self.open() as handle:
+            return handle.read(HEAD_BYTES)
 
     def size(self) -> int | None:
         """Bytes of the file; None where the server does not say, or says that it gives no ranges."""
@@ -107,8 +120,7 @@ def find_remote(location: str) -> list[RemotePlace]:
     place = RemotePlace.at(location)
     kind = _kind_of(place)
     if kind == "file":
-        if not place.name.endswith(FILE_SUFFIXES):
-            raise ConfigError(f"{location} has a suffix that is not read; use one of: {', '.join(FILE_SUFFIXES)}.")
+        require_text_file(location, place.head)
         return [place]
     if kind == "directory" and place.is_arrow_folder():
         return [place]
@@ -117,9 +129,10 @@ def find_remote(location: str) -> list[RemotePlace]:
             listed = {entry["name"]: entry for entry in place.filesystem.ls(place.path, detail=True)}
         else:
             listed = place.filesystem.glob(place.path, detail=True) if _GLOB.search(place.path) else {}
-    found = list(_readable(place, listed.values()))
+    found, passed = _sorted_out(place, listed.values(), folders=kind == "directory")
     if not found:
-        raise SourceNotFoundError(f"There is no readable text at {location}; check the address, or quote the glob.")
+        raise nothing_there(location, passed)
+    tell_passed_over(location, passed)
     return sorted(found, key=lambda entry: entry.path.split("/"))
 
 
@@ -131,20 +144,35 @@ def _kind_of(place: RemotePlace) -> str | None:
         return None
 
 
-def _readable(place: RemotePlace, listed: Iterable[Mapping[str, Any]]) -> Iterator[RemotePlace]:
-    """Listed files and Arrow folders; what stands before the path in the address (scheme, host) stands before each."""
+def _sorted_out(
+    place: RemotePlace, listed: Iterable[Mapping[str, Any]], *, folders: bool
+) -> tuple[list[RemotePlace], list[str]]:
+    """Listed files and Arrow folders that are read, and the names of what is not, as ``folders`` sorts it out.
+
+    What stands before the path in the address (scheme, host) stands before each.
+    """
     address, path = place.location.rstrip("/"), place.path.rstrip("/")
     if not address.endswith(path):
         raise ConfigError(
             f"The folder {address} cannot be listed under this form of address; name its files one by one."
         )
     head = address.removesuffix(path)
+    found: list[RemotePlace] = []
+    passed: list[str] = []
     for entry in listed:
-        found = RemotePlace(head + entry["name"], place.filesystem, entry["name"])
-        if found.name.startswith("."):
+        one, is_folder = (
+            RemotePlace(head + entry["name"], place.filesystem, entry["name"]),
+            entry["type"] == "directory",
+        )
+        if one.name.startswith("."):
             continue
-        if found.is_arrow_folder() if entry["type"] == "directory" else found.name.endswith(FILE_SUFFIXES):
-            yield found
+        if one.is_arrow_folder() if is_folder else is_text_file(one.name, one.head):
+            found.append(one)
+        elif is_folder:
+            passed += [f"{one.name}/"] if folders else []
+        elif not is_beside(one.name):
+            passed.append(one.name)
+    return found, passed
 
 
 class _GuardedFile(io.RawIOBase):

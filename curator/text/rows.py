@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from curator.records import NO_METADATA, Document, Rejection, RejectReason
 
 DEFAULT_MAX_RECORD_BYTES = 16 << 20
+_SHOWN_FIELDS = 8
+_SHOWN_CHARACTERS = 40
 
 
 class SourceOptions(BaseModel):
@@ -49,16 +51,16 @@ def document_from_row(
     """
     text = row.get(options.text_field)
     if not isinstance(text, str):
-        return _rejected(place, text, options)
+        return _rejected(place, row, options)
     if (problem := _problem_with(text, options)) is not None:
         return Rejection(place, *problem)
     used = {options.text_field, options.id_field, options.domain_field, options.source_field}
     metadata = {key: value for key, value in row.items() if key not in used}
     return Document(
-        id=_label(row.get(options.id_field)) or content_id(text, origin or place),
+        id=label(row.get(options.id_field)) or content_id(text, origin or place),
         text=text,
-        domain=_label(row.get(options.domain_field)) if options.domain is None else options.domain,
-        source=_label(row.get(options.source_field)),
+        domain=label(row.get(options.domain_field)) if options.domain is None else options.domain,
+        source=label(row.get(options.source_field)),
         metadata=metadata or NO_METADATA,
     )
 
@@ -70,11 +72,21 @@ def content_id(text: str, place: str) -> str:
     return f"{'stdin' if stem == '-' else stem}-{sha1(text.encode(), usedforsecurity=False).hexdigest()[:16]}"
 
 
-def _rejected(place: str, text: Any, options: SourceOptions) -> Rejection:
+def _rejected(place: str, row: Mapping[str, Any], options: SourceOptions) -> Rejection:
+    text = row.get(options.text_field)
     if text is None:
-        return Rejection(place, RejectReason.MISSING_FIELD, f"no field {options.text_field!r}")
-    why = f"the field {options.text_field!r} is a {type(text).__name__}"
+        value = "no value in the" if options.text_field in row else "no"
+        why = f"{value} field {options.text_field!r}, its fields are {_shown(row)}"
+        return Rejection(place, RejectReason.MISSING_FIELD, why)
+    why = f"no text in the field {options.text_field!r}, which is a {type(text).__name__}"
     return Rejection(place, RejectReason.FIELD_NOT_TEXT, why)
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    """The names of a row's fields, those that hold text first, for they may be the one that was meant."""
+    names = sorted(row, key=lambda name: not isinstance(row[name], str))
+    more = [f"{len(names) - _SHOWN_FIELDS} more"] if len(names) > _SHOWN_FIELDS else []
+    return ", ".join([*(repr(name[:_SHOWN_CHARACTERS]) for name in names[:_SHOWN_FIELDS]), *more]) or "none"
 
 
 def _problem_with(text: str, options: SourceOptions) -> tuple[RejectReason, str] | None:
@@ -89,7 +101,8 @@ def _problem_with(text: str, options: SourceOptions) -> tuple[RejectReason, str]
     return None
 
 
-def _label(value: Any) -> str:
+def label(value: Any) -> str:
+    """An id, domain or source as text: itself, or JSON; empty for None."""
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)

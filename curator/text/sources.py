@@ -19,7 +19,7 @@ from curator.records import Document, Rejection
 from curator.text.environment import environment_domains, harvest
 from curator.text.formats import Record, read_file, read_jsonl
 from curator.text.hub import open_hub
-from curator.text.places import Place, find_places
+from curator.text.located import Located, locate
 from curator.text.rows import SourceOptions
 from curator.text.splits import Split, SplitReader
 from curator.text.tally import SourceTally, tally
@@ -41,9 +41,9 @@ def open_source(uri: str, options: SourceOptions = _DEFAULT_OPTIONS) -> Iterator
     may not be read).
     """
     parsed = parse_uri(uri)
-    records = _OPENERS[parsed.scheme](parsed, options)
-    split = parsed.hash_split
-    return records if split is None else only_records_of(records, split)
+    if parsed.scheme in (Scheme.FILE, Scheme.REMOTE):
+        return _read_files(locate(parsed), options)
+    return only_records_of(_OPENERS[parsed.scheme](parsed, options), parsed.hash_split)
 
 
 def open_sources(uris: Iterable[str], options: SourceOptions = _DEFAULT_OPTIONS) -> Iterator[Document | Rejection]:
@@ -52,23 +52,24 @@ def open_sources(uris: Iterable[str], options: SourceOptions = _DEFAULT_OPTIONS)
     return (record for records in opened for record in records)
 
 
-def only_records_of(records: Iterator[Record], split: Split) -> Iterator[Record]:
-    """Documents of one split; a rejected record belongs to no split and is reported under each."""
-    found = SplitReader()
+def only_records_of(
+    records: Iterator[Record], split: Split | None, found: SplitReader | None = None
+) -> Iterator[Record]:
+    """Documents of one split, or all; a rejected record belongs to no split and is reported under each."""
+    return records if split is None else _only_records_of(records, split, found or SplitReader())
+
+
+def _only_records_of(records: Iterator[Record], split: Split, found: SplitReader) -> Iterator[Record]:
     for record in records:
         if isinstance(record, Rejection) or found(record) is split:
             yield record
 
 
-def _open_files(uri: SourceUri, options: SourceOptions) -> Iterator[Record]:
-    places = find_places(uri)
-    return _read_files(places, options)
-
-
-def _read_files(places: list[Place], options: SourceOptions) -> Iterator[Record]:
-    for place in places:
+def _read_files(files: list[Located], options: SourceOptions) -> Iterator[Record]:
+    found = SplitReader()
+    for place, _, part in files:
         _log.debug("reading a source file", extra={"path": str(place)})
-        yield from read_file(place, options)
+        yield from only_records_of(read_file(place, options), part, found)
 
 
 def _open_stdin(_: SourceUri, options: SourceOptions) -> Iterator[Record]:
@@ -89,8 +90,6 @@ def _harvested(domain: str, max_chars: int, seed: int, options: SourceOptions) -
 
 
 _OPENERS: dict[Scheme, Callable[[SourceUri, SourceOptions], Iterator[Record]]] = {
-    Scheme.FILE: _open_files,
-    Scheme.REMOTE: _open_files,
     Scheme.HUB: open_hub,
     Scheme.EMBEDDED: _open_embedded,
     Scheme.STDIN: _open_stdin,

@@ -1,6 +1,6 @@
-"""Source URIs: what they mean, which query keys each kind takes, and which files a path, folder or glob stands for.
+"""Source URIs: what they mean, and which query keys each kind takes; ``folders`` finds the files of a path, folder or glob.
 
-    data/pool.jsonl.zst        a file (.jsonl, .ndjson, either with .gz, .zst or .zstd; .json.gz, .json.zst; .parquet)
+    data/pool.jsonl.zst        a file (.jsonl, .ndjson, .json, each with .gz, .zst or .zstd or without; .parquet)
     file:///data/pool.parquet  the same, percent-decoded
     data/saved                 a folder written by ``save_to_disk``, or a folder of files as above (not its subfolders)
     data/**/*.jsonl.gz         a glob, sorted
@@ -9,14 +9,16 @@
     env:<domain>?max_chars=&seed=          a domain of the embedded corpus
     -                          JSONL on standard input
 
-All but ``hf:`` take ``?split=train|pool|test``, our split by hash of each document's source. A ``?`` opens a query only where
-``key=value`` follows, so globs may use it. Addresses carry no secrets: a password or a signed query in one is refused, because
-the address of every source is written into the records of a job; credentials come from the environment, as each ``fsspec``
-package reads them. Costs one directory listing. It does not know whether a hub dataset or a remote file exists (``remote``).
+All take ``?part=train|pool|test``, our split by hash of each document's source; ``?split=`` is the same, but where the data
+has splits of its own, on the hub and in a saved DatasetDict, and names one of those (``located``). A ``?`` opens a query only
+where ``key=value`` follows, so globs may use it. Addresses carry no secrets: a password or a signed query in one is refused,
+because the address of every source is written into the records of a job; credentials come from the environment, as each
+``fsspec`` package reads them. Costs nothing: it does not know whether anything is there.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,18 +26,20 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from curator.errors import ConfigError, SourceNotFoundError
+from curator.errors import ConfigError
 from curator.text.extras import require
 from curator.text.splits import Split
 
 COMPRESSIONS = (".gz", ".zst", ".zstd")
 JSONL_SUFFIXES = (
     *(f"{stem}{end}" for stem in (".jsonl", ".ndjson") for end in ("", *COMPRESSIONS)),
-    *(f".json{end}" for end in COMPRESSIONS),  # one record a line in every published corpus; bare .json often is not
+    *(
+        f".json{end}" for end in ("", *COMPRESSIONS)
+    ),  # one record a line where compressed; bare .json is looked at first
 )
+JSON_SUFFIX = ".json"
 PARQUET_SUFFIXES = (".parquet",)
 FILE_SUFFIXES = (*JSONL_SUFFIXES, *PARQUET_SUFFIXES)
-ARROW_FOLDER_MARKS = (("state.json", "dataset_info.json"), ("dataset_dict.json",))
 _QUERY = re.compile(r"\?([a-z_]+=[^&?]*(?:&[a-z_]+=[^&?]*)*)\Z")
 _ADDRESS = re.compile(r"\A([a-z][a-z0-9+._-]+)://")
 _PASSWORD = re.compile(r"\A[^/]+//[^/]*:[^/@]*@")
@@ -53,11 +57,11 @@ class Scheme(StrEnum):
 
 
 _KEYS = {
-    Scheme.FILE: {"split"},
-    Scheme.REMOTE: {"split"},
-    Scheme.HUB: {"config", "split", "revision"},
-    Scheme.EMBEDDED: {"max_chars", "seed", "split"},
-    Scheme.STDIN: {"split"},
+    Scheme.FILE: {"part", "split"},
+    Scheme.REMOTE: {"part", "split"},
+    Scheme.HUB: {"config", "part", "revision", "split"},
+    Scheme.EMBEDDED: {"max_chars", "part", "seed", "split"},
+    Scheme.STDIN: {"part", "split"},
 }
 
 
@@ -71,15 +75,31 @@ class SourceUri:
 
     @property
     def hash_split(self) -> Split | None:
-        """The part of our own split that is asked for; always None for hub datasets, which have splits of their own."""
-        if self.scheme is Scheme.HUB or "split" not in self.query:
-            return None
+        """The part of our own split that is asked for, by ``part`` or, where the data has no splits of its own, by ``split``.
+
+        Raises ConfigError for another name, and where both are given and mean this.
+        """
+        keys = {"part"} if self.scheme is Scheme.HUB else {"part", "split"}
+        asked = [self.query[key] for key in sorted(keys & set(self.query))]
+        if len(asked) > 1:
+            raise ConfigError(f"The source {self} has no splits of its own; give part= alone.")
+        return None if not asked else self._part(asked[0])
+
+    def _part(self, name: str) -> Split:
         try:
-            return Split(self.query["split"])
+            return Split(name)
         except ValueError as error:
             known = ", ".join(Split)
-            message = f"There is no split {self.query['split']!r} of a {self.scheme} source; choose one of: {known}."
+            message = f"There is no split {name!r} of the source {self}; choose one of: {known}."
             raise ConfigError(message) from error
+
+    def check_parts(self) -> None:
+        """Raise ConfigError for a part or split that cannot be there, whatever is found when the source is opened."""
+        may_be_saved = self.scheme in (Scheme.FILE, Scheme.REMOTE) and not has_suffix(self.location, FILE_SUFFIXES)
+        if not may_be_saved:
+            _ = self.hash_split
+        elif "part" in self.query:
+            self._part(self.query["part"])
 
     def integer(self, key: str, default: int) -> int:
         """A query value as a number of at least zero. Raises ConfigError for anything else."""
@@ -94,6 +114,10 @@ class SourceUri:
         """The URI of one file that this one stands for, with this one's query; any file name survives ``parse_uri``."""
         odd = self.scheme is Scheme.FILE and ("?" in location or location.startswith(("-", "hf:", "env:")))
         return str(replace(self, location=f"file://{quote(str(Path(location).absolute()))}" if odd else location))
+
+    def without_split(self) -> SourceUri:
+        """The same without ``split``, for a place that is the split itself."""
+        return replace(self, query={key: value for key, value in self.query.items() if key != "split"})
 
     def __str__(self) -> str:
         query = f"?{urlencode(self.query)}" if self.query else ""
@@ -118,16 +142,39 @@ def parse_uri(uri: str) -> SourceUri:
         known = ", ".join(sorted(_KEYS[scheme]))
         raise ConfigError(f"The source {uri!r} has the unknown option {unknown[0]!r}; it takes: {known}.")
     parsed = SourceUri(scheme, location, {key: value for key, value in query.items() if value})
-    _ = parsed.hash_split  # a wrong split is a wrong URI: say so now, not when the first document is asked for
+    parsed.check_parts()
     return parsed
+
+
+def has_suffix(name: str, suffixes: str | tuple[str, ...]) -> bool:
+    """Whether a file's name ends so, in capitals too."""
+    return name.lower().endswith(suffixes)
 
 
 def anchored(uri: str, folder: Path) -> str:
     """The URI with a relative path taken from ``folder``; hub names (not ``hf:./x``), ``env:`` and ``-`` stay as they are."""
     parsed = parse_uri(uri)
-    if parsed.scheme is Scheme.FILE or (parsed.scheme is Scheme.HUB and parsed.location.startswith(("./", "../"))):
+    if _is_local(parsed):
         return str(replace(parsed, location=str(folder / Path(parsed.location).expanduser())))
     return uri
+
+
+def absolute(uri: str) -> str:
+    """The URI with a relative path taken from the working folder; every other one as it is, to the letter."""
+    parsed = parse_uri(uri)
+    if not _is_local(parsed) or Path(parsed.location).expanduser().is_absolute():
+        return uri
+    return parsed.at(str(Path.cwd() / parsed.location))
+
+
+def canonical(uri: str) -> str:
+    """One spelling of all that lead to the same files of this machine: absolute, links followed; other URIs as they are."""
+    parsed = parse_uri(uri)
+    return parsed.at(os.path.realpath(Path(parsed.location).expanduser())) if _is_local(parsed) else uri
+
+
+def _is_local(uri: SourceUri) -> bool:
+    return uri.scheme is Scheme.FILE or (uri.scheme is Scheme.HUB and uri.location.startswith(("./", "../")))
 
 
 def _scheme_and_location(place: str) -> tuple[Scheme, str]:
@@ -157,38 +204,3 @@ def _refuse_secrets(address: str, query: Mapping[str, str]) -> None:
         )
     if "::" in address:
         raise ConfigError(f"Chained addresses like {shown}...:: are not read; unpack the archive and name its files.")
-
-
-def is_arrow_folder(path: Path) -> bool:
-    """Whether ``datasets`` wrote this folder with ``save_to_disk``."""
-    return path.is_dir() and any(all((path / name).is_file() for name in names) for names in ARROW_FOLDER_MARKS)
-
-
-def find_files(location: str) -> list[Path]:
-    """Files and Arrow folders that a path, folder or glob stands for, sorted; never empty.
-
-    Raises SourceNotFoundError when nothing is there, ConfigError when a single file has a suffix that is not read. Folders
-    and globs pass over other files (a README beside the shards), hidden ones and those still being written.
-    """
-    path = Path(location).expanduser()
-    if path.is_file() or is_arrow_folder(path):
-        if path.is_file() and not path.name.endswith(FILE_SUFFIXES):
-            raise ConfigError(f"{path} has a suffix that is not read; use one of: {', '.join(FILE_SUFFIXES)}.")
-        return [path]
-    found = sorted(filter(_is_readable, path.iterdir() if path.is_dir() else _globbed(path)))
-    if not found:
-        raise SourceNotFoundError(f"There is no readable text at {location}; check the path, or quote the glob.")
-    return found
-
-
-def _globbed(path: Path) -> list[Path]:
-    pattern = path.relative_to(path.anchor) if path.is_absolute() else path
-    if not any(mark in str(pattern) for mark in "*?["):
-        return []
-    return list(Path(path.anchor or ".").glob(str(pattern)))
-
-
-def _is_readable(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    return is_arrow_folder(path) or (path.is_file() and path.name.endswith(FILE_SUFFIXES))

@@ -6,7 +6,14 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, FingerprintError, SourceNotFoundError
+from curator.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    ConfigError,
+    FingerprintError,
+    InsufficientDataError,
+    SourceNotFoundError,
+)
 from curator.filtering import phases, tasks, write_shard
 from curator.filtering.adopt import link_or_copy
 from curator.filtering.dataset import reselect
@@ -219,6 +226,58 @@ def test_a_changed_input_is_refused_by_name(tmp_path):
         run(pool, tmp_path / "out", THRESHOLD)
 
 
+def test_another_spelling_of_a_path_is_the_same_job_and_its_ledger_goes_on(tmp_path, monkeypatch):
+    write_pool(tmp_path / "in/pool.jsonl")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    spellings = [
+        "in/pool.jsonl",
+        "./in/../in/pool.jsonl",
+        f"{tmp_path}/in/pool.jsonl",
+        f"file://{tmp_path}/link/pool.jsonl",
+    ]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(phases, "make_selection", _interrupted)
+        run(spellings[:1], tmp_path / "out", THRESHOLD)
+    factory = Factory(loads=tmp_path / "loads")
+    reports = [run([spelling], tmp_path / "out", THRESHOLD, factory) for spelling in spellings[::-1]]
+    assert reports[0].documents_in == 40 and reports[1:] == reports[:1] * 3
+    assert not (tmp_path / "loads").exists()
+    assert load_plan(tmp_path / "out").scoring.sources == ("in/pool.jsonl",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "a.jsonl").rename(folder / "c.jsonl"), r"the input .*a\.jsonl moved to .*c\.jsonl;"),
+        (lambda folder: (folder / "a.jsonl").unlink(), r"job: the input .*a\.jsonl is missing;"),
+        (lambda folder: write_pool(folder / "c.jsonl", [line(1, 0.5)]), r"the input .*c\.jsonl is new;"),
+        (lambda folder: write_pool(folder / "a.jsonl", [line(1, 0.5)]), r"the input .*a\.jsonl changed;"),
+    ],
+)
+def test_an_input_that_is_missing_moved_new_or_changed_is_told_as_that(tmp_path, change, message):
+    write_pool(tmp_path / "in/a.jsonl")
+    write_pool(tmp_path / "in/b.jsonl", [line(2, 0.5)])
+    run([str(tmp_path / "in")], tmp_path / "out", THRESHOLD)
+    change(tmp_path / "in")
+    with pytest.raises(FingerprintError, match=message):
+        run([str(tmp_path / "in")], tmp_path / "out", THRESHOLD)
+
+
+def test_selecting_again_from_another_folder_says_that_a_relative_input_is_missing(tmp_path, monkeypatch):
+    write_pool(tmp_path / "pool.jsonl")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run(["pool.jsonl"], tmp_path / "out", THRESHOLD)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(
+        SourceNotFoundError, match=r"pool\.jsonl is missing; .* run from the folder that the job was begun in"
+    ):
+        reselect(tmp_path / "out", tmp_path / "again", Policy(threshold=0.2))
+    monkeypatch.chdir(tmp_path)
+    assert reselect(tmp_path / "out", tmp_path / "again", Policy(threshold=0.2)).documents_in == 40
+
+
 @pytest.mark.parametrize("moment", ["run_shard", "make_selection", "write_shards"])
 def test_an_input_that_changes_while_the_job_runs_is_noticed(tmp_path, monkeypatch, moment):
     pool = write_pool(tmp_path / "pool.jsonl")
@@ -304,14 +363,38 @@ def test_a_damaged_score_file_is_noticed_before_it_is_used(pool, tmp_path, monke
     assert (tmp_path / "out/scores/scores-00001.parquet").read_bytes() == good
 
 
-@pytest.mark.parametrize("lines", [[], ["{broken"]])
-def test_input_without_documents_gives_a_finished_output_without_shards(tmp_path, lines):
-    pool = write_pool(tmp_path / "pool.jsonl", lines)
-    for name, policy in (("a", THRESHOLD), ("b", Policy(keep_fraction=0.5)), ("c", Policy(token_budget=1))):
-        report = run(pool, tmp_path / name, policy)
-        assert (report.documents_in, report.documents_unreadable) == (0, len(lines))
-        assert verify_output(tmp_path / name) == report
-        assert not (tmp_path / name / "kept").exists()
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        ({"a": []}, InsufficientDataError, "holds no records"),
+        (
+            {"a": [], "b": ['{"body": "x"}'] * 300},
+            ConfigError,
+            r"b\.jsonl:1 has no field 'text', .*'body'; .*--text-field",
+        ),
+        (
+            {"a": ['{"body": "x"}'] * 300, "b": ["{broken"]},
+            InsufficientDataError,
+            r"None of the 301 records .*a\.jsonl:1",
+        ),
+    ],
+)
+def test_an_input_without_documents_is_refused_and_makes_no_output(tmp_path, files, error, message):
+    for name, lines in files.items():
+        write_pool(tmp_path / f"in/{name}.jsonl", lines)
+    factory = Factory(loads=tmp_path / "loads")
+    with pytest.raises(error, match=message):
+        run([str(tmp_path / "in")], tmp_path / "out", THRESHOLD, factory)
+    assert not (tmp_path / "out").exists()
+    if error is ConfigError:
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_one_good_file_is_enough_of_an_input(tmp_path):
+    write_pool(tmp_path / "in/a.jsonl", ['{"body": "x"}'] * 300)
+    write_pool(tmp_path / "in/b.jsonl")
+    report = run([str(tmp_path / "in")], tmp_path / "out", THRESHOLD)
+    assert (report.documents_in, report.unreadable["missing_field"]) == (40, 300)
 
 
 def test_several_targets_share_a_budget_and_no_document_counts_twice(pool, tmp_path):
@@ -360,7 +443,19 @@ def test_selecting_again_needs_the_sources_and_says_so(tmp_path):
     pool.write_text(pool.read_text().replace("document 7", "document 8"))
     with pytest.raises(FingerprintError, match="changed"):
         reselect(tmp_path / "first", tmp_path / "again", Policy(threshold=0.2))
-    with pytest.raises(ArtifactNotFoundError):
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ("", r"nowhere is not the output of a finished filter, with manifest\.json and scores/"),
+        ("nowhere", r"nowhere is not the output"),
+        ("nowhere.work", r"the filter into .*nowhere is not finished; run it"),
+    ],
+)
+def test_selecting_again_needs_a_finished_output_and_says_what_is_expected_there(tmp_path, made, message):
+    (tmp_path / made).mkdir(exist_ok=True)
+    with pytest.raises(ArtifactNotFoundError, match=message):
         reselect(tmp_path / "nowhere", tmp_path / "again", THRESHOLD)
 
 
@@ -425,6 +520,6 @@ def test_a_pool_of_many_files_and_formats_is_one_corpus(tmp_path):
 
 
 def test_a_report_of_nothing_is_the_zero(tmp_path):
-    report = run(write_pool(tmp_path / "p.jsonl", []), tmp_path / "out", THRESHOLD)
+    report = run(write_pool(tmp_path / "p.jsonl"), tmp_path / "out", THRESHOLD)
     assert report + FilterReport() == report
     shutil.rmtree(tmp_path / "out")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.errors import ArtifactError
+from curator.filtering.columns import FIXED
 from curator.filtering.packing import Packer
 from curator.filtering.rows import Row, metadata_of, to_line, to_record, user_record
 from curator.filtering.shards import ROWS_AT_A_TIME, SUFFIXES, open_shard, read_shard
@@ -25,7 +26,7 @@ def row(number, *, kept=True, targets=("law",), **metadata):
 
 
 def write(handle, rows, kind, targets):
-    with open_shard(handle, kind, targets) as add:
+    with open_shard(handle, kind, targets, FIXED) as add:
         for start in range(0, len(rows), ROWS_AT_A_TIME):
             add(rows[start : start + ROWS_AT_A_TIME])
 

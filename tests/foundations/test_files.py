@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError
+from curator.errors import ArtifactError, ArtifactNotFoundError, ConfigError, StorageError
 from curator.files import (
     atomic_file,
     atomic_folder,
@@ -18,6 +19,7 @@ from curator.files import (
     partial_name,
     read_json,
     remove_partials,
+    storage_errors,
     write_json,
 )
 
@@ -108,6 +110,38 @@ def test_json_that_is_absent_damaged_or_too_large_is_refused(tmp_path: Path) -> 
             read_json(tmp_path / "x.json")
     with pytest.raises(ArtifactError, match="larger"):
         read_json(tmp_path / "x.json", max_bytes=0)
+
+
+def test_a_file_that_is_no_json_is_never_said_to_be_deleted(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1\xff")
+    with pytest.raises(ArtifactError, match="check the path") as refused:
+        read_json(tmp_path / "x.parquet")
+    assert "delete" not in str(refused.value)
+    with pytest.raises(ArtifactNotFoundError):
+        read_json(tmp_path / "x.parquet" / "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "message"),
+    [
+        (errno.ENOSPC, StorageError, "cannot be written .*; free space there or name another folder"),
+        (errno.EACCES, ConfigError, "may not be written .*: check its permissions, or name another folder"),
+        (errno.EROFS, ConfigError, "may not be written .*: the disk is mounted read-only, or"),
+        (errno.EIO, OSError, "why"),
+    ],
+)
+def test_a_full_disk_and_a_place_that_may_not_be_written_are_told_apart(
+    number: int, kind: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(kind, match=message), storage_errors(tmp_path / "x"):
+        raise OSError(number, "why")
+
+
+@pytest.mark.parametrize("place", ["file/x.json", "file/deeper/x.json"])
+def test_a_file_in_the_way_of_a_folder_is_told(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"x\.json may not be written .*: a part of its path is a file"):
+        write_json(tmp_path / place, {})
 
 
 @pytest.mark.parametrize("place", ["s3://bucket/x", "gs://bucket/x", "file:///data/x", "memory://x"])

@@ -15,7 +15,9 @@ import pytest
 from curator.errors import ConfigError, MissingExtraError, SourceError, SourceNotFoundError
 from curator.records import Document, Rejection, RejectReason
 from curator.text import extras
+from curator.text.pieces import cut_pieces, read_piece
 from curator.text.sources import SourceOptions, open_source
+from curator.text.splits import Split, split_of
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +104,54 @@ def test_a_saved_dataset_dict_gives_all_its_splits_by_name(tmp_path: Path) -> No
     assert summary(iter(found)) == ["empty_text", "b"]
     assert isinstance(found[0], Rejection)
     assert found[0].place == f"{tmp_path}/saved/a:1"
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> str:
+    parts = {
+        name: datasets.Dataset.from_dict({"id": [f"{name}{i}" for i in range(20)], "text": ["x"] * 20})
+        for name in ("train", "validation")
+    }
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    return str(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_a_split_of_a_saved_dataset_dict_is_the_saved_one_whole_and_in_pieces(saved: str, name: str) -> None:
+    wanted = [f"{name}{i}" for i in range(20)]
+    assert summary(open_source(f"{saved}?split={name}")) == wanted
+    pieces = cut_pieces([f"{saved}?split={name}"], SourceOptions())
+    assert {piece.uri for piece in pieces} == {f"{saved}/{name}"}
+    assert [row for piece in pieces for row in summary(read_piece(piece, SourceOptions()))] == wanted
+
+
+@pytest.mark.parametrize("split", ["", "split=train&"])
+def test_a_part_by_hash_is_taken_of_all_or_of_one_saved_split(saved: str, split: str) -> None:
+    names = [f"{name}{i}" for name in ("train", *([] if split else ["validation"])) for i in range(20)]
+    wanted = [name for name in names if split_of(name) is Split.POOL]
+    uri = f"{saved}?{split}part=pool"
+    assert summary(open_source(uri)) == wanted != []
+    pieces = cut_pieces([uri], SourceOptions())
+    assert [row for piece in pieces for row in summary(read_piece(piece, SourceOptions()))] == wanted
+
+
+def test_a_split_that_was_not_saved_is_refused_with_those_that_were(saved: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no saved split 'pool'; choose \?split= of: train, validation, or \?part="):
+        open_source(f"{saved}?split=pool")
+    datasets.Dataset.from_dict(rows(3)).save_to_disk(tmp_path / "one")
+    with pytest.raises(ConfigError, match="choose one of: train, pool, test"):
+        open_source(f"{tmp_path}/one?split=validation")
+    assert summary(open_source(f"{tmp_path}/one?split=pool")) == summary(open_source(f"{tmp_path}/one?part=pool"))
+
+
+def test_a_part_by_hash_is_taken_of_a_hub_dataset(tmp_path: Path) -> None:
+    lines = [json.dumps({"id": f"r{i}", "text": "x"}) for i in range(20)]
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "train.jsonl").write_text("\n".join(lines))
+    uri = f"hf:{tmp_path}/hub?part=pool"
+    assert summary(open_source(uri)) == [f"r{i}" for i in range(20) if split_of(f"r{i}") is Split.POOL]
+    (piece,) = cut_pieces([uri], SourceOptions())
+    assert list(read_piece(piece, SourceOptions())) == list(open_source(uri))
 
 
 def test_an_incomplete_save_to_disk_folder_is_a_source_error(tmp_path: Path) -> None:

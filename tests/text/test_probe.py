@@ -114,11 +114,25 @@ def test_a_split_takes_only_its_sources(spec: ProbeSpec) -> None:
     assert {split_of(document.source) for document in corpus.documents} == {Split.POOL}
 
 
-def test_rejected_records_are_counted(tmp_path: Path) -> None:
+def test_texts_of_two_domains_are_counted_and_told_and_stay_with_the_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = (corpus_file(tmp_path, name, texts(name, 5) + texts("both", 3)) for name in "ab")
+    with caplog.at_level(logging.WARNING, logger="curator.text.probe"):
+        corpus = build_probe(ProbeSpec(domains={"a": a, "b": b}, tokens_per_domain=10_000))
+    assert corpus.rejected == {"duplicate": 3}
+    assert [message for message in caplog.messages if "left out" in message] == [
+        "records that are left out of the probe corpus (duplicate: 3)"
+    ]
+    assert sum(document.text.startswith("both") for document in corpus.documents) == 3
+
+
+def test_rejected_records_are_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = Path(corpus_file(tmp_path, "a", ["one", " "]))
     path.write_text(path.read_text() + "broken\n")
     corpus = build_probe(ProbeSpec(domains={"a": str(path)}, tokens_per_domain=100))
     assert corpus.rejected == {"empty_text": 1, "invalid_json": 1}
+    assert "left out of the probe corpus (empty_text: 1, invalid_json: 1)" in caplog.text
 
 
 def test_a_domain_under_half_its_budget_warns_and_an_empty_one_fails(

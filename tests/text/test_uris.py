@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from curator.errors import ConfigError, SourceNotFoundError
+from curator.errors import ConfigError
+from curator.text.folders import find_files
 from curator.text.splits import Split
-from curator.text.uris import Scheme, anchored, find_files, parse_uri
+from curator.text.uris import Scheme, absolute, anchored, canonical, parse_uri
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,11 @@ def test_a_uri_is_read_into_its_parts(uri: str, scheme: Scheme, location: str, q
         ("hf:", "names nothing"),
         ("x.jsonl?splt=train", "unknown option 'splt'"),
         ("x.jsonl?split=validation", "train, pool, test"),
-        ("env:python?config=x", "it takes: max_chars, seed, split"),
+        ("env:python?config=x", "it takes: max_chars, part, seed, split"),
+        ("data/saved?part=validation", "train, pool, test"),
+        ("hf:x?part=validation", "train, pool, test"),
+        ("-?split=train&part=test", "give part= alone"),
+        ("x.parquet?split=train&part=train", "give part= alone"),
     ],
 )
 def test_a_wrong_uri_is_refused_with_what_would_be_right(uri: str, message: str) -> None:
@@ -77,7 +82,9 @@ def test_the_uri_of_one_found_file_leads_to_it_again(
     assert [path.absolute() for path in find_files(again.location)] == [tmp_path / location]
 
 
-def test_split_means_our_split_except_on_the_hub() -> None:
+def test_split_and_part_mean_our_split_except_that_the_hub_has_splits_of_its_own() -> None:
+    assert parse_uri("x.jsonl?part=pool").hash_split is Split.POOL
+    assert parse_uri("hf:x?split=validation&part=pool").hash_split is Split.POOL
     assert parse_uri("x.jsonl?split=pool").hash_split is Split.POOL
     assert parse_uri("hf:x?split=train").hash_split is None
     assert parse_uri("x.jsonl").hash_split is None
@@ -87,6 +94,26 @@ def test_numbers_in_a_query_are_checked() -> None:
     assert parse_uri("env:python?seed=7").integer("seed", 0) == 7
     with pytest.raises(ConfigError, match="whole number"):
         parse_uri("env:python?seed=-1").integer("seed", 0)
+
+
+def test_an_absolute_uri_survives_another_working_folder_and_all_others_stay_to_the_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = [absolute(uri) for uri in ("a/x.jsonl?split=pool", "hf:./local", "part-?.jsonl")]
+    assert found[:2] == [f"{tmp_path}/a/x.jsonl?split=pool", f"hf:{tmp_path}/local"]
+    assert parse_uri(found[2]).location == f"{tmp_path}/part-?.jsonl"
+    for uri in ("/x/../a.jsonl", "file:///x/a%20b.jsonl", "~/a.jsonl", "hf:org/x", "env:python", "-", "s3://b/x.jsonl"):
+        assert absolute(uri) == uri
+
+
+def test_spellings_of_one_path_have_one_canonical_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    spellings = ("a/*.jsonl", "./a/../a/*.jsonl", f"{tmp_path}/link/*.jsonl", f"file://{tmp_path}/a/*.jsonl")
+    assert {canonical(uri) for uri in spellings} == {f"{tmp_path.resolve()}/a/*.jsonl"}
+    assert canonical("hf:org/x?split=train") == "hf:org/x?split=train"
 
 
 def test_relative_paths_are_anchored_and_names_are_not() -> None:
@@ -99,40 +126,3 @@ def test_relative_paths_are_anchored_and_names_are_not() -> None:
         "env:python",
         "-",
     ]
-
-
-def test_folders_and_globs_stand_for_their_readable_files_in_order(tmp_path: Path) -> None:
-    for name in (
-        "b.jsonl.gz",
-        "a.jsonl",
-        "c.parquet",
-        "README.md",
-        ".hidden.jsonl",
-        "d.jsonl.partial-12",
-        "manifest.json",
-    ):
-        (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "e.ndjson.zst").touch()
-    assert [path.name for path in find_files(str(tmp_path))] == ["a.jsonl", "b.jsonl.gz", "c.parquet"]
-    assert [path.name for path in find_files(f"{tmp_path}/[ab].*")] == ["a.jsonl", "b.jsonl.gz"]
-    assert [path.name for path in find_files(f"{tmp_path}/**/*.ndjson*")] == ["e.ndjson.zst"]
-
-
-def test_a_relative_glob_is_taken_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "x.jsonl").touch()
-    monkeypatch.chdir(tmp_path)
-    assert find_files("*.jsonl") == [Path("x.jsonl")]
-
-
-@pytest.mark.parametrize("place", ["absent.jsonl", "absent/", "*.jsonl", "."])
-def test_nothing_to_read_is_an_error(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SourceNotFoundError, match="check the path"):
-        find_files(place)
-
-
-def test_an_unknown_suffix_is_an_error_that_says_what_is_read(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").touch()
-    with pytest.raises(ConfigError, match=r"\.jsonl\.zst.*\.parquet"):
-        find_files(str(tmp_path / "x.csv"))
