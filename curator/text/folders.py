@@ -22,6 +22,8 @@ ARROW_FOLDER_MARKS = (("state.json", "dataset_info.json"), ("dataset_dict.json",
 WHAT_IS_READ = ".jsonl, .jsonl.gz and .jsonl.zst (.ndjson and .json alike, where each line is a record), and .parquet"
 HEAD_BYTES = 1 << 20
 _FILTER_OUTPUT_MARKS = ("manifest.json", "decisions.parquet")
+_REJECTIONS = ("unreadable.jsonl", "refused.jsonl")
+"""Beside a manifest: what a client's filter could not read or send."""
 _BESIDE_TEXT = ("readme", "license", "manifest.json", "dataset_info", "dataset_dict.json", "state.json", "checksum")
 _SHOWN = 3
 _SHOWN_CHARACTERS = 80
@@ -107,7 +109,10 @@ def _found(path: Path, location: str) -> list[Path]:
     is_folder = path.is_dir()
     if is_folder and all((path / name).is_file() for name in _FILTER_OUTPUT_MARKS):
         raise ConfigError(f"{location} is the output of a filter; name the documents that it kept: {path / 'kept'}")
-    found, passed = _sorted_out(path.iterdir() if is_folder else _globbed(path), folders=is_folder)
+    paths = list(path.iterdir()) if is_folder else _globbed(path)
+    if is_folder and (path / _FILTER_OUTPUT_MARKS[0]).is_file():
+        paths = [inner for inner in paths if inner.name not in _REJECTIONS]
+    found, passed = _sorted_out(paths, folders=is_folder)
     if not found:
         raise nothing_there(location, passed)
     tell_passed_over(location, passed)

@@ -232,7 +232,9 @@ async def stopped_while_loading(world):
     began = time.monotonic()
     await server.drain()
     await server.stop()
-    assert time.monotonic() - began < 20  # grace_s and stop_s are seconds, and the model stays away for longer than this
+    assert (
+        time.monotonic() - began < 20
+    )  # grace_s and stop_s are seconds, and the model stays away for longer than this
     return job.name
 
 

@@ -158,3 +158,11 @@ def test_a_folder_that_may_not_be_looked_at_is_one_sentence(tmp_path: Path, monk
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(SourceError, match=r"cannot be looked at .Permission denied."):
         find_files(str(tmp_path))
+
+
+def test_what_a_client_has_filtered_is_a_source_without_the_names_of_what_it_could_not_send(tmp_path: Path) -> None:
+    for name in ("kept-0000000001.jsonl.zst", "manifest.json", "README.md", "unreadable.jsonl", "refused.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in find_files(str(tmp_path))] == ["kept-0000000001.jsonl.zst"]
+    (tmp_path / "manifest.json").unlink()
+    assert len(find_files(str(tmp_path))) == 3, "names that mean nothing elsewhere"
