@@ -24,7 +24,7 @@ from curator.lm.backbone import Backbone, load_backbone, model_fingerprint
 from curator.lm.shape import model_shape
 from curator.neuronset.artifact import NeuronSet
 from curator.neuronset.build import build_neuron_set, documents_read
-from curator.neuronset.request import require_targets
+from curator.neuronset.request import require_depth, require_targets
 from curator.neuronset.workers import build_with_workers
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons, require_different
 from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
@@ -235,16 +235,6 @@ def _check_request(
     if not peers:
         raise ConfigError("Rosetta neurons need at least one peer model to match; name one with --peer.")
     require_targets(corpus, targets, settings)
-    require_depth(anchor, settings.max_depth)
+    if settings.max_depth is not None:
+        require_depth(anchor.shown, anchor.layers(), settings.max_depth)
     require_different([(model.shown, model.fingerprint()) for model in (anchor, *peers)])
-
-
-def require_depth(anchor: ModelChoice, max_depth: int | None) -> None:
-    """Raise ConfigError when so many layers are more than the anchor has; its configuration is read."""
-    if max_depth is None:
-        return
-    layers = anchor.layers()
-    if max_depth > layers:
-        raise ConfigError(
-            f"{anchor.shown} has {layers} layers, and max_depth is {max_depth}; ask for {layers} at most."
-        )

@@ -36,6 +36,12 @@ def require_targets(corpus: ProbeCorpus, targets: Sequence[str], settings: Neuro
         require_documents(domain_D == target, parts_D, target)
 
 
+def require_depth(model: str, layers: int, max_depth: int | None) -> None:
+    """Raise ConfigError when more layers are asked for than the anchor has."""
+    if max_depth is not None and max_depth > layers:
+        raise ConfigError(f"{model} has {layers} layers, and max_depth is {max_depth}; ask for {layers} at most.")
+
+
 def require_documents(positive_D: np.ndarray, parts_D: np.ndarray, target: str) -> None:
     """Raise InsufficientDataError unless each part has enough documents of the target, and others."""
     for part in Part:
