@@ -29,10 +29,10 @@ def unknown_key(key: str, known: Sequence[str], where: str) -> ConfigError:
 
 
 def require_known(value: object, kind: type[BaseModel], where: str) -> None:
-    """Raise ConfigError for the first key of a table that is no field of ``kind``."""
+    """For validators of ``kind``, whose own words are short: raise ValueError for the first key that is no field of it."""
     for key in value if isinstance(value, Mapping) else ():
         if key not in kind.model_fields:
-            raise unknown_key(str(key), list(kind.model_fields), where)
+            raise ValueError(str(unknown_key(str(key), list(kind.model_fields), where)))
 
 
 def wrong_setting(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigError:

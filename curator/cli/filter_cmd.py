@@ -262,7 +262,7 @@ def _share(text: str) -> Any:
     from curator.filtering.policy import TargetShare
 
     name, separator, weight = text.rpartition("=")
-    if not separator:
+    if not (separator and name):
         raise ConfigError(f"{text!r} names no domain and weight; write for example --mix law=2 --mix medicine=1.")
     try:
         return TargetShare(name=name, weight=float(weight))

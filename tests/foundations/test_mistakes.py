@@ -1,10 +1,10 @@
 """Refusals in one sentence: the nearest name, the unknown key and its place."""
 
 import pytest
+from pydantic import ValidationError
 
-from curator.errors import ConfigError
 from curator.filtering.policy import Policy
-from curator.mistakes import suggestion
+from curator.mistakes import suggestion, wrong_setting
 from curator.settings import NeuronSetSettings, Settings
 
 
@@ -23,10 +23,6 @@ def test_the_nearest_known_name_is_suggested_and_no_far_one(word, hint):
 
 @pytest.mark.parametrize("value", [{"inner": {"sed": 1}}, {"several": [{"sed": 1}]}])
 def test_an_unknown_key_is_named_with_its_table_and_the_nearest_known_one(value):
-    from pydantic import ValidationError
-
-    from curator.mistakes import wrong_setting
-
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(value)
     sentence = str(wrong_setting(caught.value, Outer, "s.toml"))
@@ -40,6 +36,6 @@ def test_an_unknown_key_is_named_with_its_table_and_the_nearest_known_one(value)
         ({"token_budget": 3, "targets": [{"name": "law", "wight": 1}]}, "'wight'; did you mean 'weight'"),
     ],
 )
-def test_a_typing_error_in_a_policy_is_a_sentence_of_ours(given, says):
-    with pytest.raises(ConfigError, match=says):
+def test_a_typing_error_in_a_policy_names_the_nearest_key(given, says):
+    with pytest.raises(ValidationError, match=says):
         Policy.model_validate(given)
