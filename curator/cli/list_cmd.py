@@ -19,6 +19,8 @@ from curator.errors import ArtifactError
 from curator.files import is_partial, read_json
 from curator.neuronset.places import neuron_set_home
 
+_SHOWN_FINGERPRINT = 12
+
 
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -60,7 +62,7 @@ def _set_row(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
 def _atlas_row(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
     return {
         "model": stored.get("model"),
-        "probe": str(stored.get("probe_fingerprint"))[:12],
+        "probe": stored.get("probe_fingerprint"),
         "domains": list(stored.get("domains", ())),
         "spans": stored.get("spans"),
         "path": str(folder),
@@ -71,5 +73,11 @@ def _show(title: str, rows: list[dict[str, Any]], advice: str, home: Path) -> No
     if not rows:
         remark(f"{home} holds none yet; {advice}")
         return
-    shown = [[", ".join(value) if isinstance(value, list) else value for value in row.values()] for row in rows]
-    show_table(title, list(rows[0]), shown, left=3)
+    show_table(title, list(rows[0]), [[_shown(name, value) for name, value in row.items()] for row in rows], left=3)
+
+
+def _shown(name: str, value: object) -> object:
+    """A value in the table; of a fingerprint the beginning, which tells one from another."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)[:_SHOWN_FINGERPRINT] if name == "probe" else value
