@@ -45,6 +45,11 @@ def partial_name(target: Path) -> Path:
     return target.with_name(f"{target.name}{_PARTIAL}{os.getpid()}-{secrets.token_hex(8)}")
 
 
+def is_partial(path: Path) -> bool:
+    """Whether a killed process left this half-written, or one is at work on it."""
+    return _PARTIAL in path.name
+
+
 def local_path(target: Path) -> Path:
     """The absolute path of what is to be written. Raises ConfigError for an address such as ``s3://bucket/out``.
 

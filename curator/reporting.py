@@ -12,7 +12,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from curator.lm.backbone import Backbone
 from curator.neuronset.evidence import Snippet, find_places, views
@@ -22,6 +22,8 @@ from curator.neuronset.readings import Lens, Reading, read_stretches
 from curator.neuronset.reasons import explain, sample_documents
 from curator.records import NeuronId
 from curator.report import gather
+from curator.report.derived import derive
+from curator.report.doubts import doubts_of_set
 from curator.report.inputs import FileEntry, FilterResult, ModelRef, ProbeSummary, ReportInputs, ReportPaths
 from curator.report.page import write_report
 from curator.report.parts import SampleDocument
@@ -48,13 +50,36 @@ def write_neuron_set_report(
 
     ``peers`` are the models whose partner neurons read the contexts beside the anchor's; without them only the anchor does.
     """
+    known = _known(identified, corpus, _snippets(identified, corpus, peers, reporter or Silent()))
+    target = known.target_domain
+    neuron_set = identified.neuron_set
+    reported = neuron_set.reported(target, neuron_set.manifest.targets[target].default)
+    added: dict[str, Any] = {
+        "created": created,
+        "study": study,
+        "calibration": gather.calibration_bins(neuron_set, target),
+        "depths": gather.depth_entries(neuron_set, target),
+        "held_out": gather.held_out(reported) if reported else None,
+        "precision_recall": gather.precision_recall(reported) if reported else (),
+        "samples": _samples(identified, corpus, target),
+        "filter": filter_result,
+        "files": tuple(files),
+    }
+    return write_report(ReportInputs(**{**dict(known), **added}), out)
+
+
+def set_doubts(identified: Identified, corpus: ProbeCorpus) -> tuple[str, ...]:
+    """What the report of an identification would doubt of its set, in sentences; no model reads anything for it."""
+    known = _known(identified, corpus, ())
+    return doubts_of_set(known, derive(known))
+
+
+def _known(identified: Identified, corpus: ProbeCorpus, snippets: Sequence[Sequence[Snippet]]) -> ReportInputs:
+    """What artifacts and settings say of a set, with the contexts of its neurons where they were read."""
     neuron_set, manifest = identified.neuron_set, identified.neuron_set.manifest
     target, *others = manifest.targets
-    snippets = _snippets(identified, corpus, peers, reporter or Silent())
-    reported = neuron_set.reported(target, manifest.targets[target].default)
-    inputs = ReportInputs(
+    return ReportInputs(
         title=f"Neuron set {manifest.name}",
-        created=created,
         target_domain=target,
         other_targets=tuple(others),
         model=ModelRef(name=manifest.model, fingerprint=manifest.model_fingerprint),
@@ -62,22 +87,13 @@ def write_neuron_set_report(
         probe=_probe(corpus),
         seeds=_seeds(identified),
         versions=_versions(),
-        study=study,
         rosetta=gather.rosetta_summary(neuron_set, identified.rosetta),
         neuron_set=gather.neuron_entries(neuron_set, identified.rosetta.anchor, snippets),
         set_rule=cast(Rule, manifest.rosetta_rule),
         split_by_document=manifest.split_by_document,
         scorers=gather.scorer_entries(neuron_set, target),
-        calibration=gather.calibration_bins(neuron_set, target),
-        depths=gather.depth_entries(neuron_set, target),
-        held_out=gather.held_out(reported) if reported else None,
-        precision_recall=gather.precision_recall(reported) if reported else (),
         threshold=THRESHOLD,
-        samples=_samples(identified, corpus, target),
-        filter=filter_result,
-        files=tuple(files),
     )
-    return write_report(inputs, out)
 
 
 def write_study_report(study: Study, out: Path, corpus: ProbeCorpus | None = None) -> ReportPaths:

@@ -18,7 +18,7 @@ from curator.errors import ConfigError
 if TYPE_CHECKING:
     from curator.atlas.store import Atlas
 
-app = typer.Typer(no_args_is_help=True, help="Build, merge and show atlases.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build, merge and show atlases.")
 
 
 @app.command()

@@ -100,12 +100,35 @@ def existing_atlas(place: str, corpus: ProbeCorpus, settings: AtlasSettings) -> 
         "settings": settings.model_dump(mode="json"),
         **({"revision": revision} if revision else {}),
     }
-    for manifest in sorted(options.atlas_folder().glob("*/manifest.json")):
-        if _agrees(manifest, wanted):
-            return load_atlas(manifest.parent)
+    if found := _kept(wanted):
+        return load_atlas(found)
     raise ArtifactNotFoundError(
         f"There is no atlas of {place} on this probe corpus under these settings; build it with `curator atlas build {place}`."
     )
+
+
+def kept_atlas_fingerprint(model: ModelChoice, corpus: ProbeCorpus, settings: AtlasSettings) -> str:
+    """Fingerprint of the atlas of a model that identification would find kept; empty without one. No weights are loaded."""
+    from curator.atlas.store import load_atlas
+    from curator.lm.backbone import computing_device, computing_dtype
+
+    wanted = {
+        "model_fingerprint": model.fingerprint(),
+        "dtype": str(computing_dtype(model.dtype, computing_device(model.device))).removeprefix("torch."),
+        "probe_fingerprint": corpus.fingerprint,
+        "settings": settings.model_dump(mode="json"),
+    }
+    found = _kept(wanted)
+    try:
+        return load_atlas(found).fingerprint if found else ""
+    except ArtifactError:  # damaged: it will be built again
+        return ""
+
+
+def _kept(wanted: dict[str, object]) -> Path | None:
+    """The folder of the first kept atlas whose manifest says all of this."""
+    manifests = sorted(options.atlas_folder().glob("*/manifest.json"))
+    return next((manifest.parent for manifest in manifests if _agrees(manifest, wanted)), None)
 
 
 def _agrees(manifest: Path, wanted: dict[str, object]) -> bool:

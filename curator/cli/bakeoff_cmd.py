@@ -13,12 +13,14 @@ import typer
 
 from curator.cli import options
 from curator.cli.console import ConsoleReporter, say, show_table
+from curator.cli.partners import refuse_beside
 
 if TYPE_CHECKING:
     from curator.bakeoff.settings import BakeoffSettings
 
 
 def bakeoff(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.", metavar="DIR")] = Path("bakeoff"),
     domain: options.Domains = None,
     corpora: Annotated[
@@ -37,6 +39,7 @@ def bakeoff(
     quick: Annotated[bool, typer.Option("--quick", help="Few domains, retrieval only; under three minutes.")] = False,
 ) -> None:
     """Compare selectors on a pool with known labels."""
+    refuse_beside(context, "quick", ("seeds",), "which has its own")
     from curator.bakeoff.book import book, summary_rows, write_book
     from curator.bakeoff.cost import reading_costs
     from curator.bakeoff.run import ablations, prepare, retrieve

@@ -7,7 +7,7 @@ folder is refused. ``--from-scores`` selects again from the scores of a finished
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,21 +15,34 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from curator.cli import options, scorers
-from curator.cli.console import FilterMeter, remark, say, show_table
+from curator.cli.console import FilterMeter, remark, say
+from curator.cli.filter_output import show_filtered
+from curator.cli.partners import refuse_beside, require_partners
 from curator.errors import ConfigError
 
 if TYPE_CHECKING:
     from curator.filtering.engines import Engine
-    from curator.filtering.output import Manifest, OutputOptions
+    from curator.filtering.output import OutputOptions
     from curator.filtering.policy import Policy
     from curator.filtering.request import FilterRequest
     from curator.filtering.tally import FilterReport
 
-SHOWN_FILES = 12
+_PARTNERS = {
+    "window_rule": ("window", "from_scores"),
+    "cascade_recall": ("cascade",),
+    "cascade_sample": ("cascade",),
+    "prevalence": ("precision",),
+    "seed": ("soft",),
+}
+_OF_SCORING = (
+    "sources", "neuron_set", "remote", "model", "method", "max_depth", "device", "dtype", "window", "decontaminate", "cascade",
+    "piece_size", "prepare", "part", "text_field", "id_field", "domain_field", "source_field",
+)  # fmt: skip
 Window = Literal["document_mean", "document_max", "window"]
 
 
 def filter_(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="A new folder for the output.", metavar="DIR")],
     sources: Annotated[
         list[str] | None,
@@ -122,6 +135,10 @@ def filter_(
     from curator.text.rows import SourceOptions
     from curator.text.uris import absolute
 
+    scorers.require_sense(context)
+    require_partners(context, _PARTNERS)
+    refuse_beside(context, "from_scores", _OF_SCORING, "which scores nothing and reads the sources as before")
+    refuse_beside(context, "mix", ("domain",), "which names the domains")
     wanted = ""
     if precision is not None or recall is not None:
         if threshold is not None or from_scores or remote or neuron_set is None or by != "probability":
@@ -131,6 +148,10 @@ def filter_(
         chosen = scorers.threshold_for(neuron_set, domain, method, max_depth, precision, recall, prevalence)
         remark(chosen.sentence)
         threshold, wanted = chosen.threshold, f"{chosen.wanted} {precision or recall}"
+    elif not mix and not from_scores and sum(one is not None for one in (threshold, keep_fraction, token_budget)) != 1:
+        raise ConfigError(
+            "Say how much to keep by exactly one of --threshold, --keep-fraction, --token-budget, --precision and --recall."
+        )
     budget = options.parse_count(token_budget) if token_budget else None
     shares = tuple(_share(text) for text in mix or ())
     policy = Policy(
@@ -154,12 +175,10 @@ def filter_(
             "write_rejected": rejected,
         }
     )
+    sample = options.parse_count(cascade_sample)
+    prefilter = CascadeOptions(recall=cascade_recall, sample_documents=sample) if cascade else None
     before = is_finished(out)
     if from_scores is not None:
-        if sources or neuron_set or remote or cascade or prepare or part:
-            raise ConfigError(
-                "With --from-scores sources and scorer are those of that output, and nothing is scored; leave them out."
-            )
         report = _reselect(from_scores, out, policy, layout, workers, engine)
     else:
         factory = scorers.chosen_scorer(
@@ -185,9 +204,7 @@ def filter_(
             ),
             decontaminate=decontaminate or (),
             window_characters=window,
-            cascade=CascadeOptions(recall=cascade_recall, sample_documents=options.parse_count(cascade_sample))
-            if cascade
-            else None,
+            cascade=prefilter,
             piece_bytes=options.parse_size(piece_size),
         )
         if prepare or part:
@@ -196,7 +213,7 @@ def filter_(
         report = _filter(request, engine_of(engine, workers))
     if before:
         remark(f"{out} already holds this job, finished; nothing was scored or written")
-    _show(report, out)
+    show_filtered(report, out)
 
 
 def _filter(request: FilterRequest, engine: Engine) -> FilterReport:
@@ -250,53 +267,9 @@ def _share(text: str) -> Any:
     from curator.filtering.policy import TargetShare
 
     name, separator, weight = text.rpartition("=")
-    if not separator:
+    if not (separator and name):
         raise ConfigError(f"{text!r} names no domain and weight; write for example --mix law=2 --mix medicine=1.")
     try:
         return TargetShare(name=name, weight=float(weight))
     except ValueError as error:
         raise ConfigError(f"{weight!r} in --mix {text} is no number; write for example --mix law=2.") from error
-
-
-def _show(report: FilterReport, out: Path) -> None:
-    from curator.filtering.output import load_manifest
-    from curator.filtering.select import NEAR_CUTOFF
-
-    manifest = load_manifest(out)
-    rows: list[tuple[str, int, int | None]] = [
-        ("read", report.documents_in + report.documents_unreadable, None),
-        ("kept", report.documents_kept, report.tokens_kept),
-        *((f"rejected: {reason}", count, None) for reason, count in report.rejected.items()),
-        *((f"unreadable: {reason}", count, None) for reason, count in report.unreadable.items()),
-        ("scored in all", report.documents_in, report.tokens_in),
-    ]
-    show_table(f"Filtered by {manifest.context['neuron_set']}", ("documents", "count", "tokens"), rows)
-    for name, target in report.targets.items():
-        if target.cutoff is not None:
-            near = f", {target.near_cutoff:,} within {NEAR_CUTOFF:g} of it" if target.near_cutoff else ""
-            say(f"cutoff   {target.cutoff:.6g} ({manifest.policy.field}, {name}, {target.rows_kept:,} kept{near})")
-    for line in _prefilter_lines(manifest.prefilter):
-        say(line)
-    _show_files(manifest, out)
-
-
-def _prefilter_lines(prefilter: Mapping[str, Any]) -> Iterator[str]:
-    """What a prefilter promised and whether it held."""
-    for one in prefilter.get("targets", ()):
-        yield (
-            f"cascade  for {one['target']} the prefilter passes {one['recall']:.2%} of what the model would keep, at least "
-            f"{one['recall_bound']:.2%} with {one['confidence']:.0%} confidence ({one['kept']:,} held-out documents)"
-        )
-    if prefilter and not prefilter["held"]:
-        yield (
-            "cascade  the policy kept documents of lower probability than the sample foretold, so this recall is not promised; "
-            "run again with a larger --cascade-sample"
-        )
-
-
-def _show_files(manifest: Manifest, out: Path) -> None:
-    for entry in manifest.files[:SHOWN_FILES]:
-        say(f"wrote    {out / entry.name}  {entry.documents:,} documents, {entry.bytes:,} bytes")
-    if len(manifest.files) > SHOWN_FILES:
-        say(f"wrote    {len(manifest.files) - SHOWN_FILES} more files")
-    say(f"manifest {out / 'manifest.json'}")

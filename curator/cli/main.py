@@ -13,10 +13,11 @@ import typer
 from curator.cli import atlas_cmd, zoo_cmd
 from curator.cli.bakeoff_cmd import bakeoff
 from curator.cli.demo_cmd import demo
-from curator.cli.failures import ReportingGroup
+from curator.cli.failures import ReportingGroup, quiet_when_nobody_reads
 from curator.cli.filter_cmd import filter_
 from curator.cli.health_cmd import health
 from curator.cli.identify_cmd import identify
+from curator.cli.list_cmd import list_
 from curator.cli.logs import quiet_libraries, set_up_logging
 from curator.cli.match_cmd import match
 from curator.cli.plan_cmd import plan
@@ -31,6 +32,7 @@ app = typer.Typer(
     cls=ReportingGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its table cuts option names to fit 80 columns
     help="Choose continued-pretraining data by the neurons that independently trained language models share.",
 )
 
@@ -64,6 +66,7 @@ app.command()(match)
 app.command()(select)
 app.command()(study)
 app.command()(report)
+app.command("list")(list_)
 app.command()(bakeoff)
 app.command()(plan)
 app.add_typer(atlas_cmd.app, name="atlas")
@@ -72,4 +75,5 @@ app.add_typer(zoo_cmd.app, name="zoo")
 
 def run() -> None:
     """Entry point of the ``curator`` command."""
-    app(prog_name="curator")
+    with quiet_when_nobody_reads():
+        app(prog_name="curator")

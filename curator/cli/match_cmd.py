@@ -18,7 +18,8 @@ from curator.cli.atlas_sources import AtlasSource
 from curator.cli.console import ConsoleReporter, say, show_table
 from curator.cli.match_modes import Mode, matcher_for, require_models
 from curator.cli.match_output import pair_rows, summary, write_pairs
-from curator.cli.neuron_sets import folder_of_new_set, show_rosetta_counts, show_saved
+from curator.cli.neuron_sets import folder_of_new_set, require_same_request, show_rosetta_counts, show_saved
+from curator.cli.partners import refuse_beside, require_partners
 from curator.errors import ConfigError
 from curator.neuronset.places import find_neuron_set, model_of
 
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from curator.settings import MatchSettings
 
 SHOWN_PAIRS = 20
+_CARRYING = ("name", "out", "replace", "min_rho", "max_q", "partners", "refine")
 
 
 def match(
+    context: typer.Context,
     anchor: Annotated[
         str | None, typer.Argument(help="Anchor: a model, or the folder of its atlas.", metavar="[ANCHOR]")
     ] = None,
@@ -43,6 +46,7 @@ def match(
     to: Annotated[str | None, typer.Option(help="The model to carry it to.", metavar="MODEL[@REV]")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the carried set; SET-MODEL by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the carried set.", metavar="DIR")] = None,
+    replace: options.Replace = False,
     probe: options.ProbeFile = None,
     domain: options.Domains = None,
     tokens_per_domain: options.TokensPerDomain = None,
@@ -79,8 +83,10 @@ def match(
         if not (carry and to) or anchor or peer:
             raise ConfigError("Carrying takes --carry SET and --to MODEL, and neither an anchor nor peers.")
         given = options.known(partners=partners, min_rho=min_rho, max_q=max_q, refine=refine)
-        _carry(carry, to, name, out, source, dials.match, given)
+        refuse_beside(context, "carry", ("rule", "intersect", "mode", "json_file", "parquet"), "which makes a set")
+        _carry(carry, to, name, out, replace, source, dials.match, given)
         return
+    require_partners(context, dict.fromkeys(_CARRYING, ("carry",)))
     if anchor is None or not peer:
         raise ConfigError("Name an anchor and at least one --peer, or carry a set: --carry SET --to MODEL.")
     from curator.rosetta.neurons import find_rosetta_neurons
@@ -140,6 +146,7 @@ def _carry(
     to: str,
     name: str | None,
     out: Path | None,
+    replace: bool,
     source: AtlasSource,
     match_settings: MatchSettings,
     dials: dict[str, Any],
@@ -153,8 +160,21 @@ def _carry(
     model = source.model(to)
     set_name = name or f"{neuron_set.manifest.name}-{plain_name(model.name)}"
     folder = folder_of_new_set(set_name, out)
+    carrying = TransferSettings(**dials)
     with ConsoleReporter() as reporter:
         corpus = source.probe.build(reporter)
+        require_same_request(
+            folder,
+            replace,
+            lambda: {
+                "name": set_name,
+                "model": model.fingerprint(),
+                "probe corpus": corpus.fingerprint,
+                "settings of matching": match_settings.model_dump(mode="json"),
+                "carried set": neuron_set.etag,
+                "settings of carrying": carrying.model_dump(mode="json"),
+            },
+        )
         carried = transfer(
             neuron_set,
             model_of(neuron_set.manifest, device=source.device, dtype=source.dtype),
@@ -164,7 +184,7 @@ def _carry(
             atlases=options.atlas_folder(),
             atlas_settings=source.settings,
             match_settings=match_settings,
-            settings=TransferSettings(**dials),
+            settings=carrying,
             reporter=reporter,
         )
         saved = save_neuron_set(carried, folder)

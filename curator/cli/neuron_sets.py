@@ -1,21 +1,25 @@
 """A neuron set that a verb makes: where it goes, checked before the work, and what is shown of it when it is saved.
 
-``identify``, ``select`` and ``match --carry`` end here. Everything shown is in the set's manifest. It makes no set.
+``identify``, ``select`` and ``match --carry`` end here. A set is the work of hours, so another one of its name replaces it only
+where that is asked for; the same request may always be made again. Everything shown is in the set's manifest. It makes no set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curator.cli import options
 from curator.cli.console import say, show_table
 from curator.errors import ConfigError
+from curator.files import read_json
 from curator.neuronset.places import neuron_set_folder
 
 if TYPE_CHECKING:
     from curator.neuronset.artifact import NeuronSet, NeuronSetManifest
+    from curator.neuronset.identify import IdentifySettings
+    from curator.text.probe import ProbeCorpus
 
 SHOWN_NEURONS = 10
 
@@ -31,6 +35,54 @@ def folder_of_new_set(name: str, out: Path | None) -> Path:
     if not vacant and not options.holds(folder, "curator-neuron-set"):
         raise ConfigError(f"{folder} exists and holds no neuron set; name a new folder with --out.")
     return folder
+
+
+def require_same_request(folder: Path, replace: bool, request: Callable[[], Mapping[str, object]]) -> None:
+    """Raise ConfigError where a set of another request would be replaced that nobody gave up.
+
+    ``request`` gives what decided the set, under the names of ``_decided``; it is asked only where there is a set.
+    """
+    if replace or not options.holds(folder, "curator-neuron-set"):
+        return
+    stored = _decided(read_json(folder / "manifest.json"))
+    changed = [name for name, value in request().items() if stored.get(name) != value]
+    if changed:
+        raise ConfigError(
+            f"{folder} holds a neuron set that another request made (not the same: {', '.join(changed)}); replace it with "
+            "--replace, or keep it and choose another --name or --out."
+        )
+
+
+def requested(
+    name: str, targets: Sequence[str], corpus: ProbeCorpus, atlas: str, peers: Iterable[str], settings: IdentifySettings
+) -> dict[str, object]:
+    """What decides a set that is identified or selected: fingerprints of the anchor's atlas and of the peers, settings."""
+    return {
+        "name": name,
+        "targets": list(targets),
+        "probe corpus": corpus.fingerprint,
+        "anchor's atlas": atlas,
+        "peers": sorted(peers),
+        "settings of the set": settings.neuron_set.model_dump(mode="json"),
+        "settings of matching": settings.match.model_dump(mode="json"),
+    }
+
+
+def _decided(stored: Mapping[str, Any]) -> dict[str, object]:
+    """What decided a stored set, in words that a refusal may use."""
+    origin = stored.get("transferred_from") or {}
+    return {
+        "name": stored.get("name"),
+        "targets": list(stored.get("targets", ())),
+        "model": stored.get("model_fingerprint"),
+        "probe corpus": stored.get("probe_fingerprint"),
+        "anchor's atlas": stored.get("atlas_fingerprint"),
+        "peers": sorted(stored.get("peers", {}).values()),
+        "settings of the set": stored.get("settings"),
+        "settings of matching": stored.get("match_settings"),
+        "carried set": origin.get("etag"),
+        "settings of carrying": origin.get("settings"),
+    }
 
 
 def show_saved(neuron_set: NeuronSet, folder: Path) -> None:
@@ -59,6 +111,12 @@ def show_saved(neuron_set: NeuronSet, folder: Path) -> None:
     _show_origin(manifest)
     say(f"neuron set {folder}")
     say(f"etag       {neuron_set.etag}")
+
+
+def show_doubts(doubts: Iterable[str]) -> None:
+    """Print what a careful reader should hold against the set, a line each."""
+    for doubt in doubts:
+        say(f"doubt      {doubt}")
 
 
 def show_rosetta_counts(

@@ -12,12 +12,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from curator.errors import ConfigError, SourceNotFoundError
 from curator.files import curator_home, read_json
+from curator.mistakes import suggestion, wrong_setting
 
 if TYPE_CHECKING:
     from curator.neuronset.identify import IdentifySettings, ModelChoice, Reporter
@@ -37,7 +39,7 @@ TokensPerDomain = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Seed of everything that draws: probe, sketch, nulls, splits.")]
 SettingsFile = Annotated[
     Path | None,
-    typer.Option("--settings", help="TOML file with tables \\[atlas], \\[match], \\[neuron_set].", metavar="FILE"),
+    typer.Option("--settings", help="TOML file with tables [atlas], [match], [neuron_set].", metavar="FILE"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or sharded.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or float64.")]
@@ -49,6 +51,7 @@ RuleName = Literal["paper", "strict", "universal"]
 Targets = Annotated[list[str], typer.Option("--target", help="A domain to filter for; repeat.", metavar="DOMAIN")]
 SetName = Annotated[str | None, typer.Option("--name", help="Name of the neuron set; the targets' names by default.")]
 SetFolder = Annotated[Path | None, typer.Option("--out", help="Folder of the set; $CURATOR_HOME/neuron-sets/NAME.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
 MaxNeurons = Annotated[int | None, typer.Option(help="Most neurons in the set.", min=1)]
 MaxDepth = Annotated[int | None, typer.Option(help="Use the first so many layers only, for speed.", min=1)]
 ChosenRule = Annotated[RuleName | None, typer.Option("--rule", help="Which Rosetta neurons to choose from.")]
@@ -65,6 +68,7 @@ SourceField = Annotated[str, typer.Option(help="Field with the work that a docum
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGTB]?i?)(B?)")
 _POWER = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
+_S = TypeVar("_S", bound=BaseModel)
 _TABLES = ("atlas", "match", "neuron_set")
 
 
@@ -97,18 +101,26 @@ def known(**values: Any) -> dict[str, Any]:
 def identify_settings(file: Path | None, **given: Mapping[str, Any]) -> IdentifySettings:
     """The settings of a file with what was given on the command line in their place; tables as in ``_TABLES``.
 
-    Raises SourceNotFoundError without the file, ConfigError for what is no TOML or no such table, pydantic's ValidationError
-    for a wrong value.
+    Raises SourceNotFoundError without the file, ConfigError for what is no TOML, no such table or key, or a wrong value.
     """
     from curator.neuronset.identify import IdentifySettings
     from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
 
     stored = _tables(file)
     merged = {name: {**stored.get(name, {}), **given.get(name, {})} for name in _TABLES}
+
+    def checked(kind: type[_S], name: str) -> _S:
+        try:
+            return kind.model_validate(merged[name])
+        except ValidationError as error:
+            typed = any(part in given.get(name, {}) for part in error.errors()[0]["loc"][:1])
+            place = "the command line" if typed or file is None else f"the table [{name}] of {file}"
+            raise wrong_setting(error, kind, place) from error
+
     return IdentifySettings(
-        atlas=AtlasSettings(**merged["atlas"]),
-        match=MatchSettings(**merged["match"]),
-        neuron_set=NeuronSetSettings(**merged["neuron_set"]),
+        atlas=checked(AtlasSettings, "atlas"),
+        match=checked(MatchSettings, "match"),
+        neuron_set=checked(NeuronSetSettings, "neuron_set"),
     )
 
 
@@ -131,7 +143,8 @@ def _tables(file: Path | None) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"{file} is not valid TOML ({error}); correct that place.") from error
     wrong = sorted(name for name, table in tables.items() if name not in _TABLES or not isinstance(table, dict))
     if wrong:
-        raise ConfigError(f"{file} holds {wrong[0]!r}; settings stand in the tables {', '.join(_TABLES)}.")
+        hint = suggestion(wrong[0], _TABLES) or "."
+        raise ConfigError(f"{file} holds {wrong[0]!r}; settings stand in the tables {', '.join(_TABLES)}{hint}")
     return tables
 
 

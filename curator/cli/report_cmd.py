@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from curator.cli.console import say
+from curator.errors import ConfigError
 
 
 def report(
@@ -28,6 +29,10 @@ def report(
         inputs = load_report(source)
         shown = inputs.model_copy(update={"study": Study.load(study)}) if study else inputs
         paths = write_report(shown, out)
+    elif study:
+        raise ConfigError(
+            "--study adds a study to the report.json of a neuron set; the page of a study needs its file alone."
+        )
     else:
-        paths = write_study_report(Study.load(study or source), out)
+        paths = write_study_report(Study.load(source), out)
     say(f"report     {paths.html}")

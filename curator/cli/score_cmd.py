@@ -22,6 +22,7 @@ import typer
 
 from curator.cli import options, scorers
 from curator.cli.console import ConsoleReporter, remark
+from curator.cli.partners import require_partners
 from curator.errors import ConfigError
 from curator.files import atomic_file
 from curator.records import Rejection
@@ -34,6 +35,7 @@ _ROW_GROUP = 16_384
 
 
 def score(
+    context: typer.Context,
     sources: options.Sources,
     neuron_set: scorers.NeuronSetPlace = None,
     domain: scorers.Domain = None,
@@ -45,6 +47,7 @@ def score(
     out: Annotated[
         Path | None, typer.Option(help="A .jsonl, .jsonl.zst or .parquet file; else standard output.")
     ] = None,
+    replace: options.Replace = False,
     text_field: options.TextField = "text",
     id_field: options.IdField = "id",
     device: options.Device = "auto",
@@ -55,6 +58,10 @@ def score(
     from curator.text.head import with_documents
     from curator.text.sources import SourceOptions, open_sources
 
+    scorers.require_sense(context)
+    require_partners(context, {"replace": ("out",)})
+    if out is not None and out.exists() and not replace:
+        raise ConfigError(f"{out} exists; replace it with --replace, or name another file with --out.")
     counts: Counter[str] = Counter()
     records = open_sources(sources, SourceOptions(text_field=text_field, id_field=id_field))
     factory = scorers.chosen_scorer(

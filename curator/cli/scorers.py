@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from curator.cli.partners import refuse_beside, require_partners
 from curator.errors import ConfigError
 from curator.neuronset.manifest import MethodName
 
@@ -32,6 +33,12 @@ Remote = Annotated[
 ]
 Token = Annotated[str, typer.Option(help="Bearer token.", envvar="CURATOR_TOKEN", show_default=False)]
 Tls = Annotated[bool, typer.Option("--tls", help="Encrypt the connection to --remote.")]
+
+
+def require_sense(context: typer.Context) -> None:
+    """Raise ConfigError for options of a connection without a server, and for those of a model here beside one."""
+    require_partners(context, {"token": ("remote",), "tls": ("remote",)})
+    refuse_beside(context, "remote", ("device", "dtype"), "whose server holds the model")
 
 
 def chosen_scorer(
@@ -60,7 +67,9 @@ def chosen_scorer(
             neuron_set, targets=targets, method=method, model=model, max_depth=max_depth, device=device, dtype=dtype
         )
     if model or targets or method or max_depth:
-        raise ConfigError("Model, domain, method and depth are the server's with --remote; leave them out.")
+        raise ConfigError(
+            "Model, domain, method and depth are the server's with --remote; leave out --model, --domain, --method, --max-depth."
+        )
     from curator_client import ConnectionOptions
 
     from curator.factories import RemoteFactory

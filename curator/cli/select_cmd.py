@@ -13,7 +13,7 @@ import typer
 from curator.cli import options
 from curator.cli.atlas_sources import existing_atlas, model_behind
 from curator.cli.console import ConsoleReporter
-from curator.cli.neuron_sets import folder_of_new_set, show_saved
+from curator.cli.neuron_sets import folder_of_new_set, requested, require_same_request, show_doubts, show_saved
 
 
 def select(
@@ -26,6 +26,7 @@ def select(
     tokens_per_domain: options.TokensPerDomain = None,
     name: options.SetName = None,
     out: options.SetFolder = None,
+    replace: options.Replace = False,
     max_neurons: options.MaxNeurons = None,
     max_depth: options.MaxDepth = None,
     rule: options.ChosenRule = None,
@@ -40,13 +41,22 @@ def select(
     folder = folder_of_new_set(set_name, out)
     from curator.neuronset.artifact import save_neuron_set
     from curator.neuronset.build import build_neuron_set, documents_read
+    from curator.neuronset.identify import Identified
+    from curator.neuronset.request import require_depth, require_targets
+    from curator.reporting import set_doubts
     from curator.rosetta.neurons import find_rosetta_neurons
 
     chosen = options.known(max_neurons=max_neurons, max_depth=max_depth, rosetta_rule=rule)
     dials = options.dials(settings, seed=seed, sketch_dimensions=sketch_dimensions, neuron_set=chosen)
     with ConsoleReporter() as reporter:
         corpus = options.ProbeChoice(probe, domain, tokens_per_domain, seed).build(reporter)
+        require_targets(corpus, target, dials.neuron_set)
         first, *others = (existing_atlas(place, corpus, dials.atlas) for place in (anchor, *peer))
+        require_depth(anchor, len(first.manifest.layer_widths), dials.neuron_set.max_depth)
+        peers = [other.manifest.model_fingerprint for other in others]
+        require_same_request(
+            folder, replace, lambda: requested(set_name, target, corpus, first.fingerprint, peers, dials)
+        )
         reporter.stage("matching neurons", len(others))
         rosetta = find_rosetta_neurons(first, others, dials.match)
         loaded = options.model_choice(model or model_behind(anchor, first), device=device, dtype=dtype).load()
@@ -63,3 +73,4 @@ def select(
         )
         saved = save_neuron_set(made, folder)
     show_saved(saved, folder)
+    show_doubts(set_doubts(Identified(loaded, rosetta, saved), corpus))

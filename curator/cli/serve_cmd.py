@@ -5,7 +5,10 @@ A set with several target domains is offered once for each, as ``<set>.<domain>`
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +16,7 @@ import typer
 
 from curator.cli import options
 from curator.cli.console import ConsoleReporter, remark
+from curator.cli.partners import require_partners
 from curator.errors import ConfigError
 from curator.neuronset.places import find_neuron_set
 
@@ -20,9 +24,17 @@ if TYPE_CHECKING:
     from curator_server.jobs.settings import JobSettings
 
 DEFAULT_PORT = 50051  # where curator-client looks
+_PARTNERS = {
+    **dict.fromkeys(
+        ("source_root", "output_root", "allow_scheme", "allow_model", "max_jobs", "job_workers"), ("jobs",)
+    ),
+    "metrics_host": ("metrics_port",),
+    "connection_grace": ("connection_age",),
+}
 
 
 def serve(
+    context: typer.Context,
     neuron_set: Annotated[
         list[str] | None, typer.Option("--neuron-set", help="Folder or name of a neuron set; repeat.", metavar="SET")
     ] = None,
@@ -87,6 +99,7 @@ def serve(
 
     from curator.serving import SetShelf
 
+    require_partners(context, _PARTNERS)
     if not neuron_set and jobs is None:
         raise ConfigError("There is nothing to serve; name a neuron set with --neuron-set, or a folder for --jobs.")
     allowed = options.known(
@@ -113,6 +126,9 @@ def serve(
     )
     settings.check_exposure()  # before the models are loaded, which may take minutes
     settings.check_files()
+    _require_free(host, port, "--port")
+    if metrics_port is not None:
+        _require_free(metrics_host, metrics_port, "--metrics-port")
     folders = [find_neuron_set(place) for place in neuron_set or ()]
     with ConsoleReporter() as reporter:
         shelf = SetShelf(device=device, dtype=dtype, on_load=lambda model: reporter.stage(f"loading {model}"))
@@ -123,6 +139,23 @@ def serve(
     logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))  # an operator wants to see the address
     shelf.on_load = lambda model: logger.info("loading a model", extra={"model": model})
     serve_scorers(settings, offered, device=device, shelf=shelf)
+
+
+def _require_free(host: str, port: int, option: str) -> None:
+    """Raise ConfigError when another process listens there; what else a name or an address lacks is the server's to say."""
+    if port == 0:
+        return
+    with suppress(socket.gaierror):
+        for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(address)
+                except OSError as error:
+                    if error.errno == errno.EADDRINUSE:
+                        raise ConfigError(
+                            f"Another process listens on {host}:{port}; stop it, or name another port with {option}."
+                        ) from error
 
 
 def _job_settings(state: Path, **given: object) -> JobSettings:

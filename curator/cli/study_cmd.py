@@ -16,6 +16,7 @@ import typer
 
 from curator.cli import options
 from curator.cli.console import ConsoleReporter, say, show_table
+from curator.cli.partners import refuse_beside
 from curator.errors import ConfigError, ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def study(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="The study's JSON file.", metavar="FILE")],
     group: Annotated[
         list[str] | None,
@@ -76,6 +78,7 @@ def study(
     dtype: options.Dtype = "auto",
 ) -> None:
     """Count Rosetta neurons over several model sizes, and fit the scaling law."""
+    refuse_beside(context, "depth", ("replicates",), "which counts alone")
     groups = [*(Named.parse(text) for text in group or []), *(zoo_groups() if zoo else [])]
     _require_sound(groups, out, append)
     from curator.scaling.points import Study

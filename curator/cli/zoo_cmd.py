@@ -11,7 +11,7 @@ from curator.cli import options
 from curator.cli.console import ConsoleReporter, remark, say, show_table
 from curator.errors import ConfigError
 
-app = typer.Typer(no_args_is_help=True, help="The bundled tiny models.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The bundled tiny models.")
 
 
 @app.command("list")

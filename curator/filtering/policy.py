@@ -30,6 +30,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curator.errors import ConfigError
+from curator.mistakes import require_known
 from curator.records import Score
 
 ScoreField = Literal["probability", "value"]
@@ -66,6 +67,12 @@ class TargetShare(BaseModel):
     threshold: float | None = Field(default=None, description="Keep only documents of at least this probability.")
     keep_fraction: float | None = Field(default=None, description="Keep at most this fraction of the documents.")
     token_budget: int | None = Field(default=None, description="Keep the best documents within this many tokens.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_all_keys(cls, value: object) -> object:
+        require_known(value, cls, "A target of a policy")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> TargetShare:
@@ -126,12 +133,20 @@ class Policy(BaseModel):
         description="The wish that the threshold was made from, such as 'precision 0.95'; recorded, not used.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_all_keys(cls, value: object) -> object:
+        require_known(value, cls, "The policy")
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Policy:
         _check_limits(self.threshold, self.keep_fraction, self.token_budget, self.field, "")
         self._check_targets() if self.targets else self._check_one_limit()
         if not (math.isfinite(self.soft_width) and self.soft_width >= 0.0):
             raise ConfigError(f"soft_width is {self.soft_width}; it must be a finite number of at least 0.")
+        if self.field == "probability" and self.soft_width > 1.0:
+            raise ConfigError(f"soft_width is {self.soft_width}; a zone of probabilities is at most 1 wide.")
         if self.near_duplicates is not None and not 0.0 < self.near_duplicates <= 1.0:
             raise ConfigError(f"near_duplicates is {self.near_duplicates}; a similarity is above 0 and at most 1.")
         return self
@@ -151,7 +166,7 @@ class Policy(BaseModel):
         if self.target:
             raise ConfigError("A policy has either target or targets; leave one of them out.")
         if self.field != "probability" and len(names) > 1:
-            raise ConfigError("Raw values of different targets cannot be compared; set field to 'probability'.")
+            raise ConfigError("Raw values of different targets cannot be compared; rank by field='probability'.")
         if self.token_budget is None or self.threshold is not None or self.keep_fraction is not None:
             self._check_own_limits()
         elif any(share.weight is None or share.keep_fraction or share.token_budget for share in self.targets):
@@ -248,7 +263,9 @@ def _check_limits(
     if threshold is not None and not math.isfinite(threshold):
         raise ConfigError(f"threshold {where}is {threshold}; it must be a finite number.")
     if threshold is not None and field == "probability" and not 0.0 <= threshold <= 1.0:
-        raise ConfigError(f"threshold {where}is {threshold}; a probability lies in [0, 1], or set field to 'value'.")
+        raise ConfigError(
+            f"threshold {where}is {threshold}; a probability lies in [0, 1], or rank raw values, field='value'."
+        )
     if keep_fraction is not None and not 0.0 < keep_fraction <= 1.0:
         raise ConfigError(f"keep_fraction {where}is {keep_fraction}; it must be above 0 and at most 1.")
     if token_budget is not None and token_budget < 1:

@@ -24,6 +24,7 @@ from curator.neuronset.features import NeuronChoice
 from curator.neuronset.measures import contexts_of, measured, target_evidence
 from curator.neuronset.partners import Partners
 from curator.neuronset.parts import Part
+from curator.neuronset.request import MIN_TARGET_DOCUMENTS
 from curator.neuronset.scorers import (
     Blended,
     Linear,
@@ -38,7 +39,6 @@ from curator.neuronset.scorers import (
     neuron_signatures,
     votes,
 )
-from curator.neuronset.select import MIN_TARGET_DOCUMENTS
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import TransferSettings
 

@@ -21,8 +21,10 @@ from curator.atlas.build import build_atlas
 from curator.atlas.store import Atlas, load_atlas
 from curator.errors import ArtifactError, ConfigError
 from curator.lm.backbone import Backbone, load_backbone, model_fingerprint
+from curator.lm.shape import model_shape
 from curator.neuronset.artifact import NeuronSet
 from curator.neuronset.build import build_neuron_set, documents_read
+from curator.neuronset.request import require_depth, require_targets
 from curator.neuronset.workers import build_with_workers
 from curator.rosetta.neurons import RosettaNeurons, find_rosetta_neurons, require_different
 from curator.settings import AtlasSettings, MatchSettings, NeuronSetSettings
@@ -105,6 +107,10 @@ class ModelChoice:
         """Fingerprint of configuration and weights, without loading them. Raises as ``load_backbone`` does."""
         return model_fingerprint(resolve_model(self.name), revision=self.revision, untrained=self._seed)
 
+    def layers(self) -> int:
+        """How many layers with neurons it has, from its configuration. Raises as ``meta_model`` does."""
+        return len(model_shape(resolve_model(self.name), revision=self.revision).widths)
+
     def load(self) -> Backbone:
         """Load it. Raises as ``load_backbone`` does."""
         loaded = load_backbone(
@@ -146,11 +152,12 @@ def identify(
     """Find the anchor's Rosetta neurons across the peers and make a neuron set for the target domains.
 
     ``atlases`` is the folder where atlases are kept; ``workers`` processes make each that is missing. Raises ConfigError
-    without a peer, for one model named twice or for a target that is no domain of the corpus, and what loading, building and
+    without a peer, for one model named twice, for more layers than there are or for a target that is no domain of the corpus,
+    InsufficientDataError for a target with too few documents, all before a model is read; and what loading, building and
     choosing raise.
     """
     reporter = reporter or Silent()
-    _check_request(anchor, peers, corpus, targets)
+    _check_request(anchor, peers, corpus, targets, settings.neuron_set)
     peer_atlases = [atlas_of(peer, corpus, settings.atlas, atlases, reporter, workers=workers)[0] for peer in peers]
     anchor_atlas, backbone = atlas_of(anchor, corpus, settings.atlas, atlases, reporter, workers=workers)
     reporter.stage("matching neurons", len(peers))
@@ -219,15 +226,15 @@ def atlas_name(backbone: Backbone, corpus: ProbeCorpus, settings: AtlasSettings)
 
 
 def _check_request(
-    anchor: ModelChoice, peers: Sequence[ModelChoice], corpus: ProbeCorpus, targets: Sequence[str]
+    anchor: ModelChoice,
+    peers: Sequence[ModelChoice],
+    corpus: ProbeCorpus,
+    targets: Sequence[str],
+    settings: NeuronSetSettings,
 ) -> None:
     if not peers:
         raise ConfigError("Rosetta neurons need at least one peer model to match; name one with --peer.")
-    unknown = [target for target in targets if target not in corpus.domains]
-    if unknown or not targets:
-        raise ConfigError(
-            f"The probe corpus has the domains {', '.join(corpus.domains)}; {unknown or 'no target'} is not among them."
-        )
-    if len(corpus.domains) < 2:
-        raise ConfigError("The probe corpus has one domain only; add others, for a filter needs something to reject.")
+    require_targets(corpus, targets, settings)
+    if settings.max_depth is not None:
+        require_depth(anchor.shown, anchor.layers(), settings.max_depth)
     require_different([(model.shown, model.fingerprint()) for model in (anchor, *peers)])

@@ -17,10 +17,9 @@ from curator.atlas.domains import auroc_N
 from curator.errors import InsufficientDataError
 from curator.neuronset.measures import Contexts, Measures, contexts_of, measured
 from curator.neuronset.parts import Part, document_parts
+from curator.neuronset.request import require_documents
 from curator.rosetta.neurons import RosettaNeurons
 from curator.settings import NeuronSetSettings
-
-MIN_TARGET_DOCUMENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def choose_neurons(rosetta: RosettaNeurons, target: str, settings: NeuronSetSett
     atlas = rosetta.anchor
     domain_D = np.asarray([entry.domain for entry in atlas.manifest.documents])
     parts_D = document_parts(atlas, settings)
-    _require_documents(domain_D == target, parts_D, target)
+    require_documents(domain_D == target, parts_D, target)
     rule, positions = _eligible(rosetta, settings)
     index = rosetta.index[positions]
     fit = parts_D == Part.FIT
@@ -66,19 +65,6 @@ def choose_neurons(rosetta: RosettaNeurons, target: str, settings: NeuronSetSett
         report=measured(atlas, index[order], sign[order], parts_D, target, contexts),
         contexts=contexts,
     )
-
-
-def _require_documents(positive_D: np.ndarray, parts_D: np.ndarray, target: str) -> None:
-    for part in Part:
-        if int((positive_D & (parts_D == part)).sum()) < MIN_TARGET_DOCUMENTS:
-            raise InsufficientDataError(
-                f"The probe corpus has fewer than {MIN_TARGET_DOCUMENTS} documents of {target!r} for the part {part.value!r}; "
-                "give the target domain more text."
-            )
-        if not (~positive_D & (parts_D == part)).any():
-            raise InsufficientDataError(
-                f"The probe corpus has no document outside {target!r} for the part {part.value!r}; add another domain."
-            )
 
 
 def _eligible(rosetta: RosettaNeurons, settings: NeuronSetSettings) -> tuple[str, np.ndarray]:

@@ -48,6 +48,16 @@ def doubts(inputs: ReportInputs, study: StudyAnalysis | None, derived: Derived) 
     )
 
 
+def doubts_of_set(inputs: ReportInputs, derived: Derived) -> tuple[str, ...]:
+    """Those of them that its own numbers raise against a neuron set; what holds of every set without a study is left out."""
+    return (
+        *_doubts_of_matching(inputs, derived),
+        *_doubts_of_neurons(inputs),
+        *_doubts_of_wording(inputs),
+        _doubt_of_words(derived),
+    )
+
+
 def _doubt_of_words(derived: Derived) -> str:
     plain, controlled = derived.auroc_median, derived.auroc_controlled_median
     return _TOKENS if plain is None or controlled is None else _WORDS.format(plain=plain, controlled=controlled)

@@ -26,6 +26,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from curator.errors import ConfigError, MissingExtraError, SourceNotFoundError
+from curator.mistakes import wrong_setting
 from curator.text.rows import SourceOptions
 from curator.text.splits import Split
 from curator.text.uris import anchored, parse_uri
@@ -60,6 +61,9 @@ class ProbeSpec(BaseModel):
     def _one_uri_is_a_list_of_one(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
+        for name, uris in value.items():
+            if name in cls.model_fields and not isinstance(uris, str | list | tuple):
+                raise ValueError(f"{name!r} is no domain; write it above the line [domains]")
         return {name: (uris,) if isinstance(uris, str) else uris for name, uris in value.items()}
 
     @field_validator("domains")
@@ -108,9 +112,7 @@ def probe_spec_from(value: Any, *, where: str) -> ProbeSpec:
     try:
         return ProbeSpec.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise ConfigError(f"The probe corpus in {where} is wrong at {field}: {first['msg']}.") from error
+        raise wrong_setting(error, ProbeSpec, f"the probe corpus in {where}") from error
 
 
 def _parsed(path: Path) -> Any:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import socket
 import subprocess
 import sys
 
@@ -18,7 +20,7 @@ from tests.cli.cli_world import curator
 
 VERBS = (
     "demo", "identify", "filter", "score", "serve", "health", "atlas", "match", "select", "study", "report", "bakeoff",
-    "plan", "zoo",
+    "plan", "zoo", "list",
 )  # fmt: skip
 HEAVY = ("datasets", "faiss", "grpc", "matplotlib", "numpy", "pyarrow", "sklearn", "torch", "transformers")
 LIGHT = """
@@ -81,6 +83,18 @@ def test_every_verb_explains_itself(verb):
     assert result.exit_code == 0 and "Usage" in result.output
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_every_option_whole_on_a_narrow_terminal(verb, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    command = typer.main.get_command(app).commands[verb]
+    below = [((verb, name), sub) for name, sub in getattr(command, "commands", {}).items()]
+    for words, one in [((verb,), command), *below]:
+        shown = curator(*words, "--help").output
+        names = [name for option in one.params for name in (*option.opts, *option.secondary_opts)]
+        assert not [name for name in names if name.startswith("--") and name not in shown]
+        assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_all_verbs_are_listed_and_the_version_is_printed():
     listed = curator("--help").output
     assert all(verb in listed for verb in VERBS)
@@ -105,16 +119,21 @@ def test_what_the_operating_system_refuses_is_a_sentence_and_a_bug_is_not():
 def test_ctrl_c_ends_with_130_and_a_word():
     result = failing(KeyboardInterrupt())
     assert result.exit_code == 130
-    assert result.stderr == "interrupted; nothing half-written remains\n"
+    assert result.stderr == "interrupted; what was finished is kept, and the same command goes on from it\n"
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("filter", "p.jsonl", "--out", "o"), "CONFIG_INVALID", "exactly one of threshold"),
+        (("filter", "p.jsonl", "--out", "o"), "CONFIG_INVALID", "exactly one of --threshold"),
         (("filter", "p.jsonl", "--out", "o", "--threshold", "7"), "CONFIG_INVALID", "a probability lies in [0, 1]"),
+        (("filter", "p.jsonl", "--out", "o", "--threshold", "7"), "CONFIG_INVALID", "--by value"),
+        (("filter", "p.jsonl", "--out", "o", "--keep-fraction", "7"), "CONFIG_INVALID", "--keep-fraction is 7.0"),
+        (("filter", "p.jsonl", "--out", "o", "--threshold", "1", "--soft", "5"), "CONFIG_INVALID", "--soft is 5.0"),
+        (("filter", "p.jsonl", "--out", "o", "--threshold", "1", "--neuron-set", "x", "--cascade", "--cascade-recall", "2"),
+         "CONFIG_INVALID", "--cascade-recall is wrong"),
         (("filter", "p.jsonl", "--out", "o", "--token-budget", "lots"), "CONFIG_INVALID", "'lots'"),
-        (("filter", "p.jsonl", "--out", "o", "--threshold", "1", "--format", "csv"), "CONFIG_INVALID", "formats.0"),
+        (("filter", "p.jsonl", "--out", "o", "--threshold", "1", "--format", "csv"), "CONFIG_INVALID", "--format is wrong"),
         (("filter", "p.jsonl", "--out", "o", "--threshold", "1"), "CONFIG_INVALID", "--neuron-set"),
         (("filter", "p.jsonl", "--out", "o", "--threshold", "1", "--neuron-set", "absent"), "ARTIFACT_NOT_FOUND", "absent"),
         (("score", "absent.jsonl", "--neuron-set", "x"), "SOURCE_NOT_FOUND", "absent.jsonl"),
@@ -145,6 +164,62 @@ def test_a_mistake_on_the_command_line_is_named(tmp_path, monkeypatch, words, co
     assert result.exit_code == (2 if code == "CONFIG_INVALID" else 1)
     assert "Traceback" not in result.output
     assert not list(tmp_path.iterdir())
+
+
+ALONE = [
+    (
+        "filter p --out o --threshold 1 --window-rule window",
+        "--window-rule says nothing without --window or --from-scores",
+    ),
+    ("filter p --out o --threshold 1 --window 0 --window-rule window", "--window-rule says nothing without --window"),
+    ("filter p --out o --threshold 1 --cascade-recall 0.9", "--cascade-recall says nothing without --cascade"),
+    ("filter p --out o --threshold 1 --prevalence 0.1", "--prevalence says nothing without --precision"),
+    ("filter p --out o --threshold 1 --seed 1", "--seed says nothing without --soft"),
+    ("filter p --out o --threshold 1 --tls", "--tls says nothing without --remote"),
+    ("filter p --out o --threshold 1 --remote h:1 --device cpu", "--device says nothing beside --remote"),
+    ("filter p --out o --mix a=1 --domain a", "--domain says nothing beside --mix"),
+    ("filter --out o --threshold 1 --from-scores d --text-field t", "--text-field says nothing beside --from-scores"),
+    ("score p --neuron-set x --token t", "--token says nothing without --remote"),
+    ("score p --neuron-set x --replace", "--replace says nothing without --out"),
+    ("identify --model a --peer b --target c --study s.json", "--study says nothing without --report"),
+    ("match a --peer b --min-rho 0.5", "--min-rho says nothing without --carry"),
+    ("match --carry a --to b --rule paper", "--rule says nothing beside --carry"),
+    ("serve --neuron-set x --max-jobs 2", "--max-jobs says nothing without --jobs"),
+    ("serve --neuron-set x --metrics-host h", "--metrics-host says nothing without --metrics-port"),
+    ("bakeoff --quick --seeds 2", "--seeds says nothing beside --quick"),
+    ("study --out s --zoo --depth quick --replicates 5", "--replicates says nothing beside --depth"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), ALONE, ids=[words for words, _ in ALONE])
+def test_an_option_that_would_be_ignored_is_refused(words, says):
+    result = curator(*words.split())
+    assert result.exit_code == 2 and says in result.stderr
+
+
+def test_what_the_environment_says_is_no_option_on_the_command_line(monkeypatch):
+    monkeypatch.setenv("CURATOR_TOKEN", "secret")
+    assert "absent.jsonl" in curator("score", "absent.jsonl", "--neuron-set", "x").stderr
+
+
+def test_a_taken_port_is_told_before_anything_is_looked_for():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for words, option in ((("--port", port), "--port"), (("--port", 0, "--metrics-port", port), "--metrics-port")):
+            result = curator("serve", "--neuron-set", "absent", *words)
+            assert result.exit_code == 2 and f"name another port with {option}" in result.stderr
+
+
+@pytest.mark.parametrize("words", ["--help", "zoo list"])
+def test_a_reader_that_leaves_ends_the_command_quietly(words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = f"import sys; from curator.cli.main import run; sys.argv = ['curator', *{words.split()}]; run()"
+    result = subprocess.run([sys.executable, "-c", run], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_twice_verbose_shows_the_traceback_of_a_foreseen_error():

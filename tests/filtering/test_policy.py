@@ -37,6 +37,7 @@ def test_a_policy_has_exactly_one_limit(limits):
         {"token_budget": 0},
         {"soft_width": -0.1, "threshold": 0.5},
         {"soft_width": math.inf, "threshold": 0.5},
+        {"soft_width": 5.0, "threshold": 0.5},
         {"near_duplicates": 0.0, "threshold": 0.5},
         {"near_duplicates": 1.5, "threshold": 0.5},
     ],
