@@ -207,10 +207,11 @@ def _options(security: _Security, *, compress: bool = False, hurried: bool = Fal
 
 
 def _records(source: str, unread: Counter[str], **fields: str) -> Iterator[Document | Rejection]:
+    from curator.text.head import with_documents
     from curator.text.rows import SourceOptions
     from curator.text.sources import open_source
 
-    for record in open_source(source, SourceOptions.model_validate(fields)):
+    for record in with_documents(open_source(source, SourceOptions.model_validate(fields))):
         if isinstance(record, Rejection):
             unread[record.reason] += 1
         yield record

@@ -224,6 +224,8 @@ def test_the_command_line_takes_fields_of_other_names(address, tmp_path):
     pool.write_text(
         "".join(json.dumps({"url": one.id, "body": one.text, "lang": "en"}) + "\n" for one in DOCUMENTS[:20])
     )
+    wrong = CliRunner().invoke(app, ["score", str(pool), "--address", address])
+    assert wrong.exit_code == 1 and "body" in wrong.stderr and "--text-field" in wrong.stderr, wrong.output
     fields = ["--text-field", "body", "--id-field", "url", "--address", address]
     scored = CliRunner().invoke(app, ["score", str(pool), *fields])
     found = [json.loads(line)["document_id"] for line in scored.stdout.splitlines()]
