@@ -1,12 +1,20 @@
-"""What holds for all tests: a file that runs the command in its own process leaves no trace in the logging of the next file."""
+"""What holds for all tests: no example has a deadline, and a file that runs the command in its own process leaves no trace in the
+logging of the next file.
+"""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import settings
 
 from curator.cli.logs import OUR_PACKAGES
+
+settings.register_profile(
+    "any machine", deadline=None
+)  # how long an example takes says nothing about whether it is right
+settings.load_profile("any machine")
 
 
 @contextmanager

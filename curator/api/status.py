@@ -123,6 +123,10 @@ def error_from_status(status: status_pb2.Status) -> errors.CuratorError:
             return cls(status.message)
     code = next((code for code in grpc.StatusCode if code.value[0] == status.code), grpc.StatusCode.UNKNOWN)
     cls, advice = _WITHOUT_REASON.get(code, (errors.CuratorError, "The call failed."))
+    if (
+        cls is errors.UnreachableError and _retry_info(status) is not None
+    ):  # somebody is there, and says when to come back
+        cls, advice = errors.OverloadedError, "The server cannot take this now; retry."
     return cls(f"{advice} ({code.name}: {status.message})")
 
 

@@ -1,6 +1,6 @@
 import grpc
 import pytest
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from curator import errors
 from curator.api import status as table
@@ -39,6 +39,13 @@ def test_a_status_without_our_details_still_becomes_a_curator_error(code):
     error = table.error_from_status(status_pb2.Status(code=code.value[0], message="proxy says no"))
     assert isinstance(error, errors.CuratorError)
     assert "proxy says no" in str(error)
+
+
+def test_a_server_that_says_when_to_come_back_is_not_called_unreachable():
+    status = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="The server is starting.")
+    assert type(table.error_from_status(status)) is errors.UnreachableError
+    status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay={"seconds": 1}))
+    assert type(table.error_from_status(status)) is errors.OverloadedError
 
 
 @pytest.mark.parametrize("reason", list(RejectReason))

@@ -11,6 +11,7 @@ from tests.contract.service_fakes import SETTINGS, LetterScorer
 
 pytestmark = pytest.mark.timeout(360)
 RUN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background ignores it
     "import curator_client.client, curator_client.streams as s; from curator_client.cli import run\n"
     "whole = s._answers\n"
     "def answers(*rest):\n"

@@ -26,6 +26,7 @@ from curator.text.environment import harvest
 
 pytestmark = [pytest.mark.timeout(1120), pytest.mark.slow]
 Job = jobs_pb2.Job
+PATIENT = ConnectionOptions(timeout_s=600, retry=RetryPolicy(base_s=0.2, cap_s=1.0, patience_s=600))
 MISSION = """
 import json, sys
 class Absent:
@@ -34,14 +35,14 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r} here", name=name)
 sys.meta_path.insert(0, Absent())
 from pathlib import Path
-from curator_client import Client, identify_spec, probe_spec, study_spec
+from curator_client import Client, ConnectionOptions, identify_spec, probe_spec, study_spec
 from curator.records import Document
 address, texts, out = sys.argv[1], json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3])
 examples = [Document(str(n), text) for n, text in enumerate(texts["examples"])]
 other = [Document(str(n), text) for n, text in enumerate(texts["other"])]
 pool = [Document(f"p{n}", text, domain=domain) for n, (domain, text) in enumerate(texts["pool"])]
 probe = probe_spec({"cpp": examples, "prose": other}, sketch_dimensions=256)
-with Client(address) as client:
+with Client(address, ConnectionOptions(timeout_s=600)) as client:
     loading = [client.jobs.load_model(f"zoo:{name}", model_id=name).name for name in ("neox-32x2", "gpt2-32x2")]
     for name in loading:
         client.jobs.wait(name)
@@ -91,7 +92,7 @@ class Server:
         return self.process.wait(90)
 
     def client(self):
-        return Client(self.address, ConnectionOptions(retry=RetryPolicy(attempts=60, base_s=0.2, cap_s=1.0)))
+        return Client(self.address, PATIENT)
 
 
 def free_port():
