@@ -138,7 +138,7 @@ def test_a_benchmark_starts_as_a_script():
 def test_every_section_of_identification_and_of_the_bake_off_is_described():
     for benchmark in (identify, bakeoff):
         assert all(f"\n  {section} " in benchmark.__doc__ for section in benchmark.SECTIONS)
-    assert set(serve.SECTIONS) == {"throughput", "transport", "latency"}
+    assert set(serve.SECTIONS) == {"throughput", "transport", "latency", "client"}
 
 
 def test_true_shapes_have_the_published_numbers_of_neurons():

@@ -93,4 +93,5 @@ def test_standard_input_is_filtered_once_and_a_second_text_is_not_taken_for_the_
     assert first.exit_code == same.exit_code == 0, first.output + same.output
     assert "already holds this job" in same.stderr
     assert other.exit_code == 1 and "the input - changed" in other.stderr
-    assert curator("score", "-", "--neuron-set", world.neuron_set).exit_code == 0
+    empty = curator("score", "-", "--neuron-set", world.neuron_set)
+    assert empty.exit_code == 1 and "holds no records" in empty.stderr
