@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from curator.errors import ConfigError, SourceError, SourceNotFoundError
-from curator.text.uris import FILE_SUFFIXES, JSON_SUFFIX, has_suffix
+from curator.text.uris import FILE_SUFFIXES, JSON_SUFFIX, JSONL_SUFFIXES, has_suffix
 
 ARROW_FOLDER_MARKS = (("state.json", "dataset_info.json"), ("dataset_dict.json",))
 WHAT_IS_READ = ".jsonl, .jsonl.gz and .jsonl.zst (.ndjson and .json alike, where each line is a record), and .parquet"
@@ -115,8 +115,16 @@ def _found(path: Path, location: str) -> list[Path]:
     found, passed = _sorted_out(paths, folders=is_folder)
     if not found:
         raise nothing_there(location, passed)
+    found = _once(path, found)
     tell_passed_over(location, passed)
     return found
+
+
+def _once(folder: Path, found: list[Path]) -> list[Path]:
+    """The shards of a filter's output in one of its formats: each holds the same documents."""
+    if not all((folder.parent / name).is_file() for name in _FILTER_OUTPUT_MARKS):
+        return found
+    return [path for path in found if has_suffix(path.name, JSONL_SUFFIXES)] or found
 
 
 def _sorted_out(paths: Iterable[Path], *, folders: bool) -> tuple[list[Path], list[str]]:

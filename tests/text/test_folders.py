@@ -166,3 +166,14 @@ def test_what_a_client_has_filtered_is_a_source_without_the_names_of_what_it_cou
     assert [path.name for path in find_files(str(tmp_path))] == ["kept-0000000001.jsonl.zst"]
     (tmp_path / "manifest.json").unlink()
     assert len(find_files(str(tmp_path))) == 3, "names that mean nothing elsewhere"
+
+
+def test_of_a_filter_s_kept_folder_one_format_is_read_for_each_holds_the_same_documents(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name in ("kept-00000.jsonl.zst", "kept-00000.parquet"):
+        (kept / name).write_bytes(b"")
+    assert len(find_files(str(kept))) == 2
+    for name in ("manifest.json", "decisions.parquet"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in find_files(str(kept))] == ["kept-00000.jsonl.zst"]
