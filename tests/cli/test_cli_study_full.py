@@ -19,10 +19,10 @@ REPLICATES = 6
 
 def measured(world, out: Path, groups: list[str], *more):
     named = [word for group in groups for word in ("--group", group)]
+    replicates = () if "quick" in more else ("--replicates", REPLICATES)
     return curator(
-        "study", *named, "--probe", world.probe, "--settings", world.settings, "--out", out,
-        "--replicates", REPLICATES, *more,
-    )  # fmt: skip
+        "study", *named, "--probe", world.probe, "--settings", world.settings, "--out", out, *replicates, *more
+    )
 
 
 def group(world, label: str, seed: int) -> str:
