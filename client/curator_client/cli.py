@@ -24,6 +24,7 @@ from curator.records import Document, Rejection, Score
 from curator_client.cli_jobs import jobs_app
 from curator_client.cli_models import models_app
 from curator_client.cli_progress import StreamMeter
+from curator_client.cli_texts import IdField, TextField
 
 if TYPE_CHECKING:
     from curator_client.connection import ConnectionOptions
@@ -47,8 +48,6 @@ _TlsRoots = Annotated[Path | None, typer.Option(help="PEM authorities to trust i
 _TlsCert = Annotated[Path | None, typer.Option(help="PEM client certificate, for servers that ask.")]
 _TlsKey = Annotated[Path | None, typer.Option(help="PEM key of the client certificate.")]
 _Insecure = Annotated[bool, typer.Option("--insecure", help="Let the token travel unencrypted to another machine.")]
-_TextField = Annotated[str, typer.Option(help="Field that holds the text.")]
-_IdField = Annotated[str, typer.Option(help="Field that identifies the document.")]
 _DomainField = Annotated[str, typer.Option(help="Field with the domain label, which travels along.")]
 _SourceField = Annotated[str, typer.Option(help="Field with the work a document was cut from.")]
 _Compress = Annotated[bool, typer.Option("--compress", help="Send zstd; worth it on links below about 1 Gb/s.")]
@@ -62,8 +61,8 @@ def score(
     source: _Source,
     address: _Address = _DEFAULT_ADDRESS,
     neuron_set: _NeuronSet = "",
-    text_field: _TextField = "text",
-    id_field: _IdField = "id",
+    text_field: TextField = "text",
+    id_field: IdField = "id",
     token: _Token = "",
     token_file: _TokenFile = None,
     tls: _Tls = False,
@@ -97,8 +96,8 @@ def filter_(
     neuron_set: _NeuronSet = "",
     min_score: Annotated[float | None, typer.Option(help="Keep documents with at least this score.")] = None,
     min_probability: Annotated[float | None, typer.Option(help="Keep documents at least this probable.")] = None,
-    text_field: _TextField = "text",
-    id_field: _IdField = "id",
+    text_field: TextField = "text",
+    id_field: IdField = "id",
     domain_field: _DomainField = "domain",
     source_field: _SourceField = "source",
     token: _Token = "",

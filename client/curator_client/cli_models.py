@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curator_client.cli_server import Check, Json, RequestId, Wait, client_of, connection, follow, say, say_all
+from curator_client.cli_server import (
+    Check,
+    Json,
+    RequestId,
+    Wait,
+    client_of,
+    connection,
+    follow,
+    say,
+    say_all,
+    state_of,
+)
 from curator_client.cli_texts import full_model
 
 if TYPE_CHECKING:
@@ -56,5 +67,4 @@ def unload(
 
 
 def _row(model: catalog_pb2.Model) -> tuple[str, ...]:
-    state = type(model).State.Name(model.state).removeprefix("STATE_").lower()
-    return model.name.removeprefix("models/"), model.repo, model.revision, model.dtype, state
+    return model.name.removeprefix("models/"), model.repo, model.revision, model.dtype, state_of(model)

@@ -19,7 +19,7 @@ from curator.errors import CuratorError
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from curator.api.v1 import jobs_pb2
+    from curator.api.v1 import catalog_pb2, jobs_pb2
     from curator_client.client import Client
 
 _Message = TypeVar("_Message", bound="Message")
@@ -77,7 +77,7 @@ def follow(client: Client, name: str) -> None:
 
     job: jobs_pb2.Job | None = None
     for job in client.jobs.watch(name):
-        state, progress = _state(job), job.progress
+        state, progress = state_of(job), job.progress
         counted = f" {progress.done} of {progress.total} {progress.unit}" if progress.total else ""
         typer.echo(f"{state}: {progress.stage}{counted}".rstrip(": "), err=True)
     if job is not None:
@@ -108,11 +108,12 @@ def job_row(job: jobs_pb2.Job) -> tuple[str, ...]:
     counted = f" {job.progress.done} of {job.progress.total} {job.progress.unit}" if job.progress.total else ""
     far = job.error.message if job.HasField("error") else f"{job.progress.stage}{counted}"
     made = job.create_time.ToDatetime().isoformat(" ", "seconds")
-    return job.name.removeprefix("jobs/"), job.WhichOneof("spec") or "", _state(job), far, made
+    return job.name.removeprefix("jobs/"), job.WhichOneof("spec") or "", state_of(job), far, made
 
 
-def _state(job: jobs_pb2.Job) -> str:
-    return type(job).State.Name(job.state).removeprefix("STATE_").lower()
+def state_of(resource: jobs_pb2.Job | catalog_pb2.Model) -> str:
+    """A state as people read it."""
+    return type(resource).State.Name(resource.state).removeprefix("STATE_").lower()
 
 
 def say(message: Message) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curator.errors import ConfigError, SourceError
+from curator.errors import ConfigError
 from curator.records import Document, Rejection
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ IdField = Annotated[str, typer.Option(help="Field that identifies a document.")]
 def texts(
     examples: Sequence[str] | None, sources: Sequence[str] | None, *, text_field: str, id_field: str
 ) -> Mapping[str, jobs_pb2.DataSource]:
-    """Labelled text by domain. Raises ConfigError for a domain that is named by both, SourceError for a file without text."""
+    """Labelled text by domain. Raises ConfigError for a domain that is named by both, and as ``with_documents`` does."""
     from curator_client.specs import data_source
 
     uris: dict[str, list[str]] = {}
@@ -70,15 +70,12 @@ def full_model(name: str) -> str:
 
 
 def _documents(path: str, fields: Mapping[str, Any]) -> list[Document]:
+    from curator.text.head import with_documents
     from curator.text.rows import SourceOptions
     from curator.text.sources import open_source
 
-    records = list(open_source(path, SourceOptions.model_validate(fields)))
-    documents = [record for record in records if isinstance(record, Document)]
+    records = list(with_documents(open_source(path, SourceOptions.model_validate(fields))))
     rejected = [record for record in records if isinstance(record, Rejection)]
-    if not documents:
-        why = f" ({rejected[0].place}: {rejected[0].detail or rejected[0].reason})" if rejected else ""
-        raise SourceError(f"There is no document in {path}{why}; check the file, and the option --text-field.")
     if rejected:
         typer.echo(f"{path}: {len(rejected)} records could not be read, such as {rejected[0].place}", err=True)
-    return documents
+    return [record for record in records if isinstance(record, Document)]

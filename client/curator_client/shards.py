@@ -29,6 +29,7 @@ from curator.files import (
     atomic_file,
     exclusive,
     inside,
+    is_partial,
     local_path,
     partial_name,
     storage_errors,
@@ -46,8 +47,7 @@ UNREADABLE = "unreadable.jsonl"
 REFUSED = "refused.jsonl"
 """Documents that could not be sent: id as place, reason, detail."""
 _NAMES = {CARD, UNREADABLE, REFUSED, LOCK}
-_OURS = re.compile(rf"kept-[0-9]{{10}}{re.escape(SUFFIX)}|.+\.partial-.+")
-"""Whole shards, and whatever a killed run left half-written."""
+_SHARD = re.compile(rf"kept-[0-9]{{10}}{re.escape(SUFFIX)}")
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -132,9 +132,13 @@ def shard_folder(folder: Path) -> Generator[ShardFolder]:
 def _require_ours(folder: Path) -> None:
     if (folder / MANIFEST).exists():
         raise ConfigError(f"{folder} already holds a finished result; choose another folder.")
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if foreign := [name for name in names if not (name in _NAMES or _OURS.fullmatch(name))]:
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    if foreign := [path.name for path in paths if not _is_ours(path)]:
         raise ConfigError(f"{folder} holds {foreign[0]}, which is no part of a filter's result; choose another folder.")
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in _NAMES or _SHARD.fullmatch(path.name) is not None or is_partial(path)
 
 
 class ShardFolder:

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from curator.errors import ConfigError, SourceError, SourceNotFoundError
+from curator.files import is_partial
 from curator.text.uris import FILE_SUFFIXES, JSON_SUFFIX, JSONL_SUFFIXES, has_suffix
 
 ARROW_FOLDER_MARKS = (("state.json", "dataset_info.json"), ("dataset_dict.json",))
@@ -62,7 +63,7 @@ def is_text_file(name: str, head: Callable[[], bytes]) -> bool:
 
 def is_beside(name: str) -> bool:
     """Whether a file is hidden, still being written, or describes a corpus."""
-    return name.startswith(".") or ".partial-" in name or name.lower().startswith(_BESIDE_TEXT)
+    return name.startswith(".") or is_partial(Path(name)) or name.lower().startswith(_BESIDE_TEXT)
 
 
 def require_text_file(name: str, head: Callable[[], bytes]) -> None:
